@@ -1,0 +1,250 @@
+"""The Gateway's process: a provider, its pace, and two ports."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from config import Config, resolve
+from Gateway.encoder import Encoder
+from Gateway.pacing import Burst, EventTime, Pacer, TicksPerSecond, Unpaced
+from Gateway.providers import (
+    CsvProvider,
+    DataError,
+    Limit,
+    NewsProvider,
+    Passes,
+    Provider,
+    RandomWalkProvider,
+    TimeMarks,
+)
+from Gateway.stream import StreamServer
+from runtime.loop import EventLoop
+from runtime.part import CannotStart, Part, precise_timers
+from trading_lib import wire
+from trading_lib.histogram import Histogram
+from trading_lib.models import NS_PER_S, Kind
+
+IDLE_S: Final = 0.25  # how often a Gateway with nothing to do looks round
+GREETING_S: Final = 0.02  # how often silence is looked at while a client is new
+FAREWELL_S: Final = 0.4  # how long a stopping Gateway lets its sessions take the rest
+MAX_BURSTS_PER_ROUND: Final = 16  # before connections are looked after again
+
+
+def make_provider(config: Config) -> tuple[Provider, str]:
+    """The configured source with news, passes, marks and duration, and what there is to say about it."""
+    gateway, run = config.Gateway, config.run
+    tick_sizes = {symbol: instrument.tick_size for symbol, instrument in config.instruments.items()}
+    source: Provider
+    note = ""
+    if gateway.provider == "csv":
+        source = CsvProvider(resolve(gateway.data_path), config.symbols, tick_sizes)
+        note = source.report()
+    else:
+        source = RandomWalkProvider(
+            config.symbols,
+            start_ns=run.start_ns,
+            dt_ms=gateway.schedule.dt_fixed_ms,
+            seed=run.seed,
+            tick_sizes=tick_sizes,
+        )
+    if gateway.news.every_ticks:
+        source = NewsProvider(source, every=gateway.news.every_ticks, seed=run.seed)
+    source = Passes(source, loop=gateway.loop)
+    rate = gateway.pace.ticks_per_s
+    if run.duration_s and gateway.pace.mode == "ticks_per_s" and rate:
+        source = Limit(source, ticks=round(run.duration_s * rate))
+    elif run.duration_s:
+        source = Limit(source, duration_ns=round(run.duration_s * NS_PER_S))
+    if gateway.pace.mode == "event":
+        source = TimeMarks(source)
+    return source, note
+
+
+def make_pacer(config: Config, source: Provider) -> Pacer:
+    """The configured pace over a source."""
+    pace = config.Gateway.pace
+    if pace.mode == "event":
+        return EventTime(source, config.Gateway.schedule.speed)
+    return TicksPerSecond(source, pace.ticks_per_s) if pace.ticks_per_s else Unpaced(source)
+
+
+class Gateway:
+    """Streams one pacer's records on two ports. One process is one feed session."""
+
+    def __init__(self, config: Config, source: Provider, loop: EventLoop) -> None:
+        gateway = config.Gateway
+        self._loop = loop
+        self._source = source
+        self._pacer = make_pacer(config, source)
+        self._encoder = Encoder(source.symbols, source.decimals)
+        self._session = secrets.randbits(62) | 1
+        self._next_seq = 0
+        self._last_ts = config.run.start_ns
+        session_on_slow = gateway.session_on_slow
+        if session_on_slow == "auto":
+            session_on_slow = "drop" if self._pacer.paced else "wait"
+        self.ticks = StreamServer(
+            loop,
+            gateway.host,
+            gateway.md_port,
+            "Gateway.md_port",
+            limit=gateway.client_buffer_bytes,
+            on_slow=gateway.on_slow,
+            session_on_slow=session_on_slow,
+            max_clients=gateway.max_clients,
+            hello=lambda: wire.encode_control("OK", self._session, self._next_seq),
+        )
+        self.news = StreamServer(
+            loop,
+            gateway.host,
+            gateway.news_port,
+            "Gateway.news_port",
+            limit=gateway.client_buffer_bytes,
+            on_slow=gateway.on_slow,
+            session_on_slow="drop",
+            max_clients=gateway.max_clients,
+            hello=None,
+        )
+        self._started = False
+        self.ticks_sent = self.news_sent = self.passes = 0
+        self.due_to_sent = Histogram()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the source has no more."""
+        return self._pacer.ended
+
+    def step(self) -> None:
+        """Send what is due, then wait for the next instant or for a client, whichever comes first."""
+        now = time.monotonic_ns()
+        if self.ticks.greeting or self.news.greeting:
+            self.ticks.settle(now / NS_PER_S)
+            self.news.settle(now / NS_PER_S)
+        if not self._started and self.ticks.clients + self.news.clients:
+            self._started = True
+            self._pacer.start(now)
+        if self._flowing:
+            for _ in range(MAX_BURSTS_PER_ROUND):
+                burst = self._pacer.take(now)
+                if burst is None:
+                    break
+                self._send(burst)
+                if self.ticks.blocked:
+                    break
+        self._wait()
+
+    @property
+    def _flowing(self) -> bool:
+        if not self._started or self._pacer.ended or self.ticks.blocked:
+            return False
+        return self._pacer.paced or self.ticks.clients + self.news.clients > 0
+
+    def _send(self, burst: Burst) -> None:
+        batch = burst.batch
+        if not batch.size:
+            return
+        due = time.time_ns() - (time.monotonic_ns() - burst.due)
+        if self.ticks.sessions:
+            head = wire.encode_control("S", self._next_seq, due)
+            self.ticks.send_sessions(head + self._encoder.session(batch), batch.size)
+        if self.ticks.plain:
+            self.ticks.send_plain(*self._encoder.plain_ticks(batch))
+        if self.news.plain:
+            self.news.send_plain(*self._encoder.plain_news(batch))
+        self._next_seq += batch.size
+        self._last_ts = int(batch.times[-1])
+        self._count(burst)
+
+    def _count(self, burst: Burst) -> None:
+        kinds = burst.batch.kinds
+        if kinds.shape[0] == 1:
+            kind = kinds[0]
+            ticks, news, epochs = kind == Kind.TICK, kind == Kind.NEWS, kind == Kind.EPOCH
+        else:
+            ticks, news, epochs = ((kinds == k).sum() for k in (Kind.TICK, Kind.NEWS, Kind.EPOCH))
+        self.ticks_sent += int(ticks)
+        self.news_sent += int(news)
+        self.passes += int(epochs)
+        if self._pacer.paced:
+            self.due_to_sent.record(time.monotonic_ns() - burst.due)
+
+    def _wait(self) -> None:
+        greeting = self.ticks.greeting or self.news.greeting
+        limit = GREETING_S if greeting else IDLE_S
+        if not self._flowing:
+            self._loop.run_once(limit)
+            return
+        wait = (self._pacer.next_due() - time.monotonic_ns()) / NS_PER_S
+        if wait > limit:
+            self._loop.run_once(limit)
+            return
+        # The poll counts whole milliseconds; the rest is slept, so that a burst leaves at its instant.
+        self._loop.run_once(max(0.0, wait))
+        wait = (self._pacer.next_due() - time.monotonic_ns()) / NS_PER_S
+        if 0 < wait < 0.001:
+            time.sleep(wait)
+
+    def say_goodbye(self) -> None:
+        """Tell the sessions that this is the end (unless the source said so), and let them take it."""
+        if not self.ended and self.ticks.sessions:
+            head = wire.encode_control("S", self._next_seq, time.time_ns())
+            self.ticks.send_sessions(head + wire.encode_control("X", self._last_ts), 1)
+            self._next_seq += 1
+        deadline = time.monotonic() + FAREWELL_S
+        while self.ticks.unsent and time.monotonic() < deadline:
+            self._loop.run_once(0.01)
+
+    def status(self) -> Mapping[str, Any]:
+        """Counts since the start, for the supervisor."""
+        counters = self.ticks.counters + self.news.counters
+        return {
+            "ticks": self.ticks_sent,
+            "news": self.news_sent,
+            "passes": self.passes,
+            "ended": self.ended,
+            "clients": self.ticks.clients + self.news.clients,
+            "sessions": len(self.ticks.sessions),
+            "dropped": self.ticks.dropped + self.news.dropped,
+            "resyncs": self._pacer.resyncs,
+            "counters": dict(counters),
+            "latency_us": {"due→sent": self.due_to_sent.summary_us()},
+        }
+
+    def close(self) -> None:
+        """Close ports and source."""
+        self.ticks.close()
+        self.news.close()
+        self._source.close()
+
+
+def serve(part: Part, config: Config) -> None:
+    """Run the Gateway until it is told to stop."""
+    precise_timers()
+    try:
+        source, note = make_provider(config)
+    except DataError as fault:
+        raise CannotStart(f"Gateway.data_path: {fault}") from None
+    if note:
+        part.log.info("%s", note)
+    loop = EventLoop()
+    part.watch(loop)
+    Encoder.warm(part.log.warning)
+    gateway = Gateway(config, source, loop)
+    part.ready(
+        f"ticks on {config.Gateway.host}:{config.Gateway.md_port}, news on :{config.Gateway.news_port}"
+    )
+    try:
+        said_end = False
+        while not part.stopping:
+            gateway.step()
+            if part.status_due():
+                part.report(gateway.status())
+            if gateway.ended and not said_end:
+                said_end = True
+                part.log.info("the source has ended after %d ticks", gateway.ticks_sent)
+        gateway.say_goodbye()
+        part.report(gateway.status())
+    finally:
+        gateway.close()
+        loop.close()

@@ -1,0 +1,209 @@
+"""When records leave. Pacers are pure: they are told the time, and say what is due and when the next is.
+
+A record's *due* time follows from the schedule alone, never from when we got round to it, so that a late
+send shows as latency and not as a slower market. Only after more than a second behind (a suspended
+machine) the schedule starts anew, counted in `resyncs`.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from Gateway.providers.provider import Batch, Provider
+from trading_lib.models import NS_PER_S, Kind
+
+BURST_NS: Final = 1_000_000  # at more than 1,000 ticks/s, ticks leave in bursts, one a millisecond
+HOPELESS_NS: Final = NS_PER_S  # further behind than this the schedule is given up
+BUFFERED: Final = 4096  # records read ahead from the provider
+UNPACED_BATCH: Final = 4096
+
+
+class Burst(NamedTuple):
+    """Records due at the same instant; `due` on the pacer's clock, ns."""
+
+    batch: Batch
+    due: int
+
+
+class Lookahead:
+    """A provider with a few thousand records read ahead, to be taken by ticks or by time."""
+
+    def __init__(self, source: Provider) -> None:
+        self._source = source
+        self._batch = source.read(BUFFERED)
+        self._at = 0
+        self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
+        self._ticks_taken = 0
+        self.ended = self._batch.size == 0
+
+    def _refill(self) -> None:
+        if self._at == self._batch.size and not self.ended:
+            self._batch = self._source.read(BUFFERED)
+            self._at = self._ticks_taken = 0
+            self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
+            self.ended = self._batch.size == 0
+
+    def take_ticks(self, count: int) -> tuple[Batch, int]:
+        """Up to `count` ticks with the records that stand around them, and how many ticks they are.
+
+        What follows the last tick goes with it. May be fewer than asked for: ask again.
+        """
+        last = self._ticks_taken + count
+        positions = self._tick_positions
+        stop = int(positions[last]) if last < positions.shape[0] else self._batch.size
+        taken = min(count, positions.shape[0] - self._ticks_taken)
+        batch = self._batch.slice(self._at, stop)
+        self._at, self._ticks_taken = stop, self._ticks_taken + taken
+        self._refill()
+        return batch, taken
+
+    def take_until(self, ts: int) -> Batch:
+        """The records up to event time `ts`, at most one buffer, never past the start of an epoch."""
+        batch, at = self._batch, self._at
+        first = at + 1 if at < batch.size and batch.kinds[at] == Kind.EPOCH else at
+        epochs = np.flatnonzero(batch.kinds[first:] == Kind.EPOCH)
+        limit = first + int(epochs[0]) if epochs.shape[0] else batch.size
+        stop = at + int(np.searchsorted(batch.times[at:limit], ts, side="right"))
+        self._at = stop
+        taken = batch.slice(at, stop)
+        self._refill()
+        return taken
+
+    @property
+    def next_ts(self) -> int:
+        """Event time of the next record (there is one unless `ended`)."""
+        return int(self._batch.times[self._at])
+
+    @property
+    def at_epoch(self) -> bool:
+        """Whether the next record starts an epoch."""
+        return bool(self._batch.kinds[self._at] == Kind.EPOCH)
+
+
+class Pacer(ABC):
+    """Says what is due. Times are ns on any clock that does not jump, the same for every call."""
+
+    def __init__(self, source: Provider) -> None:
+        self.records = Lookahead(source)
+        self.resyncs = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been handed out."""
+        return self.records.ended
+
+    @property
+    def paced(self) -> bool:
+        """Whether there is a schedule at all (flat out there is none)."""
+        return True
+
+    @abstractmethod
+    def start(self, now: int) -> None:
+        """Begin the schedule."""
+
+    @abstractmethod
+    def take(self, now: int) -> Burst | None:
+        """The oldest burst that is due, None if none is."""
+
+    @abstractmethod
+    def next_due(self) -> int:
+        """When the next burst is due."""
+
+
+class Unpaced(Pacer):
+    """As fast as it is asked."""
+
+    def start(self, now: int) -> None:
+        """Nothing to begin."""
+
+    @property
+    def paced(self) -> bool:
+        """There is no schedule."""
+        return False
+
+    def take(self, now: int) -> Burst | None:
+        """The next records, due now."""
+        if self.ended:
+            return None
+        batch, _ = self.records.take_ticks(UNPACED_BATCH)
+        return Burst(batch, now)
+
+    def next_due(self) -> int:
+        """Always."""
+        return 0
+
+
+class TicksPerSecond(Pacer):
+    """`rate` ticks a second: one by one up to 1,000 a second, above in bursts of one millisecond."""
+
+    def __init__(self, source: Provider, rate: float) -> None:
+        super().__init__(source)
+        self._rate = rate
+        self._period = max(BURST_NS, round(NS_PER_S / rate))
+        self._start = 0
+        self._burst = 0
+        self._sent = 0
+
+    def start(self, now: int) -> None:
+        """The first burst is due at `now`."""
+        self._start, self._burst, self._sent = now, 0, 0
+
+    def next_due(self) -> int:
+        """When the next burst is due."""
+        return self._start + self._burst * self._period
+
+    def take(self, now: int) -> Burst | None:
+        """The oldest burst that is due."""
+        due = self.next_due()
+        if now < due or self.ended:
+            return None
+        if now - due > HOPELESS_NS:
+            self.resyncs += 1
+            self.start(now)
+            due = now
+        wanted = round((self._burst + 1) * self._period * self._rate / NS_PER_S) - self._sent
+        batch, ticks = self.records.take_ticks(wanted)
+        self._sent += ticks
+        if ticks == wanted or self.ended:
+            self._burst += 1
+        return Burst(batch, due)
+
+
+class EventTime(Pacer):
+    """By the records' own times, `speed` seconds of theirs to one of ours; each epoch starts at once."""
+
+    def __init__(self, source: Provider, speed: float) -> None:
+        super().__init__(source)
+        self._speed = speed
+        self._start = 0
+        self._start_ts = 0
+
+    def start(self, now: int) -> None:
+        """The next record is due at `now`."""
+        self._start = now
+        if not self.ended:
+            self._start_ts = self.records.next_ts
+
+    def next_due(self) -> int:
+        """When the next record is due."""
+        if self.records.ended or self.records.at_epoch:
+            return 0
+        return self._start + round((self.records.next_ts - self._start_ts) / self._speed)
+
+    def take(self, now: int) -> Burst | None:
+        """What is due, at most a millisecond's worth."""
+        if self.ended:
+            return None
+        if self.records.at_epoch:
+            self.start(max(now, self._start))
+        due = self.next_due() or self._start
+        if now < due:
+            return None
+        if now - due > HOPELESS_NS:
+            self.resyncs += 1
+            self._start += now - due
+            due = now
+        until = min(now, due + BURST_NS)
+        until_ts = self._start_ts + int((until - self._start) * self._speed)
+        return Burst(self.records.take_until(max(until_ts, self.records.next_ts)), due)

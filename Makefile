@@ -1,0 +1,46 @@
+# Two commands are enough: `make run` and `make test`. Everything lands in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest
+
+.PHONY: run test test-pure chaos bench lint format clean
+
+run: $(VENV)/installed
+	@$(BIN)/python main.py
+
+test: $(VENV)/installed-dev
+	$(PYTEST) -m "not chaos"
+
+test-pure: $(VENV)/installed-dev
+	ALGOSIM_PURE_PYTHON=1 $(PYTEST) -m "not chaos"
+
+chaos: $(VENV)/installed-dev
+	$(PYTEST) -m chaos --timeout 3600
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python benchmarks/latency.py
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The OrderBook is the sequencer: every record gets one place in one order, published in shared memory."""

@@ -1,0 +1,152 @@
+"""The compiled path from a socket's bytes to the tape; see `ingest_kernels` for what it does itself."""
+
+import ctypes
+import secrets
+import socket
+from typing import Final
+
+import numpy as np
+
+from OrderBook import ingest_kernels as kernel
+from OrderBook.order_book import OrderBook, Source
+from shared_memory.layout import PAGE, SYMBOL_BYTES
+from shared_memory_utils import SharedPriceBook, TapeWriter
+from trading_lib.wire import MAX_FRAME, OVERSIZE, FeedDecoder
+
+BUFFER_BYTES: Final = 1 << 20  # one read; at 30 bytes a tick some 30,000 of them
+_STAR: Final = b"*"
+
+
+class CompiledIngest:
+    """One connection's buffer, symbol table and shared state with the kernel."""
+
+    def __init__(self, order_book: OrderBook, source: Source) -> None:
+        self._order_book = order_book
+        self._source = source
+        self._decoder = FeedDecoder()
+        self._buffer = bytearray(BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._data = np.frombuffer(self._buffer, np.uint8)
+        self._kept = 0
+        self._skipping = False  # inside a frame that was too long: nothing counts until the next '*'
+        places = 4 << (order_book.book.capacity - 1).bit_length()
+        self._keys = np.zeros((places, 3), np.uint64)
+        self._slots = np.full(places, -1, np.int64)
+        self._known = 0
+        self._state = np.zeros(kernel.STATE_WORDS, np.int64)
+        self._words = self._state.data
+        self._words[kernel.TAPE] = order_book.tape.address
+        self._words[kernel.CAPACITY] = order_book.tape.capacity
+        self._words[kernel.SLOTS] = order_book.book.slots_address
+        self._words[kernel.BELLS] = order_book.tape.panel.address
+
+    def receive(self, connection: socket.socket) -> int:
+        """See Ingest."""
+        count = connection.recv_into(self._view[self._kept :])
+        self._take(self._kept + count)
+        return count
+
+    def take(self, data: bytes) -> None:
+        """Publish what some bytes bring."""
+        for start in range(0, len(data), BUFFER_BYTES // 2):
+            piece = data[start : start + BUFFER_BYTES // 2]
+            self._view[self._kept : self._kept + len(piece)] = piece
+            self._take(self._kept + len(piece))
+
+    def _take(self, end: int) -> None:
+        """Publish the frames of the buffer's first `end` bytes; keep what is left of the last one."""
+        at = 0
+        if self._skipping:
+            at = self._buffer.find(_STAR, 0, end) + 1
+            if not at:
+                self._kept = 0
+                return
+            self._skipping = False
+        order_book = self._order_book
+        asked = False
+        with order_book.book.segment.lock():
+            while at < end:
+                self._to_kernel()
+                status = kernel.ingest(self._state, self._data, at, end, self._keys, self._slots)
+                self._from_kernel()
+                at = self._words[kernel.CONSUMED]
+                if status == kernel.DONE:
+                    break
+                star = self._buffer.find(_STAR, at, end)
+                if star < 0:
+                    break
+                self._ask(bytes(self._view[at:star]))
+                asked = True
+                at = star + 1
+        if asked:
+            order_book.tape.ring()
+        self._keep(at, end)
+
+    def _ask(self, frame: bytes) -> None:
+        """A frame the kernel does not do."""
+        message = OVERSIZE if len(frame) > MAX_FRAME else self._decoder.decode(frame)
+        self._order_book.apply(self._source, message)
+        self._order_book.publish()
+
+    def _keep(self, at: int, end: int) -> None:
+        rest = end - at
+        if rest > MAX_FRAME:
+            self._skipping = True
+            with self._order_book.book.segment.lock():
+                self._order_book.apply(self._source, OVERSIZE)
+                self._order_book.publish()
+            rest = 0
+        elif rest and at:
+            self._view[:rest] = self._view[at:end]
+        self._kept = rest
+
+    def _to_kernel(self) -> None:
+        order_book, source, words = self._order_book, self._source, self._words
+        if order_book.book.count != self._known:
+            self._learn()
+        session = source.session
+        words[kernel.EASY] = not source.fresh and (session != 0 or not source.reconnected)
+        words[kernel.SESSION] = session
+        words[kernel.NEXT_SEQ] = source.next_seq
+        words[kernel.DUE] = source.due
+        words[kernel.LAST_TS] = order_book.last_ts
+        words[kernel.TIMED] = source.timed
+        words[kernel.ARRIVAL_STAMPED] = order_book.arrival_stamped
+        words[kernel.TICKS] = words[kernel.NEWS] = words[kernel.LATE] = 0
+
+    def _from_kernel(self) -> None:
+        order_book, source, words = self._order_book, self._source, self._words
+        source.due = words[kernel.DUE]
+        order_book.last_ts = words[kernel.LAST_TS]
+        order_book.arrival_stamped = bool(words[kernel.ARRIVAL_STAMPED])
+        counts, ticks = order_book.counts, words[kernel.TICKS]
+        if ticks:
+            counts.ticks += ticks
+            order_book.tick_to_book.record(words[kernel.LAST_BOOKED] - words[kernel.LAST_DUE])
+        counts.news += words[kernel.NEWS]
+        counts.late += words[kernel.LATE]
+        if source.session:
+            order_book.took_numbers(source, words[kernel.NEXT_SEQ])
+
+    def _learn(self) -> None:
+        """Put the symbols the book has gained into the kernel's table."""
+        symbols = self._order_book.book.symbols
+        for slot in range(self._known, len(symbols)):
+            key = np.frombuffer(symbols[slot].encode().ljust(SYMBOL_BYTES, b"\0"), np.uint64)
+            kernel.learn(self._keys, self._slots, key, slot)
+        self._known = len(symbols)
+
+
+def warm_up() -> None:
+    """Compile the kernel on a tape and a book of its own, which are gone afterwards."""
+    name = f"algosim-warm-{secrets.token_hex(4)}"
+    tape = TapeWriter.open(name, 4096)
+    try:
+        with SharedPriceBook(["WARM"], name, create=True, capacity=1) as book:
+            ingest = CompiledIngest(OrderBook(tape, book), Source())
+            ingest.take(b"WARM,1.0*WARM,2.0*")
+    finally:
+        tape.close()
+
+
+assert ctypes.sizeof(ctypes.c_void_p) == 8 and PAGE % 8 == 0, "addresses are handed over in int64 words"

@@ -1,0 +1,143 @@
+"""The connections to a Gateway: made, greeted, and made again when they break.
+
+Our own Gateway answers the hello with `!OK` and sends everything on the one session. A third-party one
+ignores it: then the news port is connected to as well, and the order of arrival is the order.
+"""
+
+import logging
+import socket
+import time
+from collections import Counter
+from typing import Final
+
+from OrderBook.ingest import Ingest, make_ingest
+from OrderBook.order_book import OrderBook, Source
+from runtime.loop import READ, WRITE, Backoff, EventLoop, start_connect
+from trading_lib import wire
+
+PLAIN_AFTER_S: Final = (
+    0.25  # without an answer to the hello for so long, the Gateway is taken for a plain one
+)
+RECEIVE_BUFFER: Final = 4 << 20  # bytes the kernel holds for us: a burst must not stall the Gateway
+
+
+class Link:
+    """One TCP connection that is wanted: idle, connecting or open."""
+
+    def __init__(self, handler: "FeedHandler", port: int, name: str) -> None:
+        self._handler = handler
+        self._port = port
+        self.name = name
+        self.backoff = Backoff()
+        self.connection: socket.socket | None = None
+        self.ingest: Ingest | None = None
+        self.opened_at = 0.0
+        self.times_opened = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether data can come."""
+        return self.ingest is not None
+
+    def start(self) -> None:
+        """Begin to connect, if it is time to."""
+        if self.connection is None and not self.backoff.wait:
+            try:
+                self.connection = start_connect(self._handler.host, self._port)
+            except OSError:
+                self.backoff.failed()
+                return
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            self._handler.loop.add(self.connection, lambda _: self._on_connected(), WRITE)
+
+    def _on_connected(self) -> None:
+        assert self.connection is not None
+        if self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.close(failed=True)
+            return
+        self.opened_at = time.monotonic()
+        self.times_opened += 1
+        self.backoff.succeeded()
+        self._handler.loop.remove(self.connection)
+        self._handler.loop.add(self.connection, lambda _: self._on_data(), READ)
+        self.ingest = self._handler.opened(self)
+
+    def _on_data(self) -> None:
+        assert self.connection is not None and self.ingest is not None
+        try:
+            if self.ingest.receive(self.connection) == 0:
+                self.close(failed=True)
+        except BlockingIOError:
+            pass  # a poll may wake us for nothing
+        except ConnectionError:
+            self.close(failed=True)
+
+    def close(self, failed: bool = False) -> None:
+        """Hang up; `failed`: wait a little before the next attempt."""
+        if self.connection is not None:
+            self._handler.loop.remove(self.connection)
+            self.connection.close()
+            if self.ingest is not None:
+                self._handler.counters[f"{self.name} disconnected"] += 1
+                self._handler.log.info("%s: disconnected", self.name)
+        self.connection = self.ingest = None
+        if failed:
+            self.backoff.failed()
+
+
+class FeedHandler:
+    """Keeps the sequencer fed from one Gateway."""
+
+    def __init__(
+        self,
+        loop: EventLoop,
+        order_book: OrderBook,
+        host: str,
+        md_port: int,
+        news_port: int,
+        log: logging.Logger,
+    ) -> None:
+        self.loop = loop
+        self.host = host
+        self.log = log
+        self.counters: Counter[str] = Counter()
+        self._order_book = order_book
+        self._source = Source()
+        self._ticks = Link(self, md_port, "ticks")
+        self._news = Link(self, news_port, "news")
+
+    @property
+    def state(self) -> str:
+        """What a person wants to know about the feed."""
+        if not self._ticks.open:
+            return "connecting"
+        return "session" if self._source.session else "plain"
+
+    def opened(self, link: Link) -> Ingest:
+        """A link stands: greet the Gateway, and say what reads from it."""
+        self.counters[f"{link.name} connected"] += 1
+        self.log.info("%s: connected to %s", link.name, self.host)
+        self._order_book.connected(self._source, again=link.times_opened > 1)
+        if link is self._ticks:
+            assert link.connection is not None
+            link.connection.send(wire.encode_hello("feed"))
+        return make_ingest(self._order_book, self._source, news=link is self._news)
+
+    def tend(self) -> float:
+        """Connect what should be connected; returns for how many seconds nothing will be due."""
+        if self._source.session and self._ticks.open:
+            if self._news.connection is not None:
+                self._news.close()
+        elif self._ticks.open:
+            answered_by = self._ticks.opened_at + PLAIN_AFTER_S
+            if time.monotonic() < answered_by:
+                return PLAIN_AFTER_S
+            self._news.start()
+        self._ticks.start()
+        waits = [link.backoff.wait for link in (self._ticks, self._news) if link.connection is None]
+        return min((wait for wait in waits if wait), default=1.0)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._ticks.close()
+        self._news.close()

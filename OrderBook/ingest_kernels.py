@@ -1,0 +1,262 @@
+"""Feed bytes to tape and price book in one pass, compiled.
+
+The kernel does the frames that make up a feed: ticks of known symbols, news, and the `!S` in front of a
+burst. Whatever else it meets (a new symbol, a mark, a bad frame, an odd number) it leaves, says so, and
+`OrderBook.apply` does it. See `order_book` for what each message means.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from shared_memory.atomics_kernels import (
+    exchange32,
+    fence,
+    float64s,
+    futex_wake,
+    int64s,
+    load32,
+    load_acquire,
+    release_fence,
+    store_release,
+    wall_ns,
+)
+from shared_memory.layout import (
+    BELL_HIGH_WATER,
+    CHECKPOINT_WORDS,
+    CHUNK,
+    PAGE,
+    RECORD_WORDS,
+    SLOT_WORDS,
+    TAPE_CHECKPOINTS,
+    TAPE_INTENT,
+    TAPE_TAIL,
+    WORD,
+)
+from trading_lib.jit import jit
+from trading_lib.models import Kind
+from trading_lib.wire_kernels import (
+    BANG,
+    COMMA,
+    LETTER_N,
+    LETTER_S,
+    STAR,
+    read_number,
+    read_price,
+    read_symbol,
+)
+
+# The state, int64[WORDS]: addresses and sizes first, then what the sequencer and the kernel hand each other.
+TAPE: Final = 0
+CAPACITY: Final = 1
+SLOTS: Final = 2
+BELLS: Final = 3
+EASY: Final = 4  # data frames may be done here (no new source, no change of clock)
+SESSION: Final = 5
+NEXT_SEQ: Final = 6
+DUE: Final = 7
+LAST_TS: Final = 8
+TIMED: Final = 9
+ARRIVAL_STAMPED: Final = 10
+CONSUMED: Final = 11
+TICKS: Final = 12
+NEWS: Final = 13
+LATE: Final = 14
+LAST_DUE: Final = 15
+LAST_BOOKED: Final = 16
+STATE_WORDS: Final = 17
+
+DONE: Final = 0
+ASK: Final = 1  # the frame at CONSUMED is for `OrderBook.apply`
+
+_HEADER_WORDS: Final = PAGE // WORD
+_TICK: Final = int(Kind.TICK)
+_NEWS: Final = int(Kind.NEWS)
+_NS_DIGITS: Final = 18  # fewer are seconds, which `wire` reads
+_MAX_DIGITS: Final = 19
+_MAX_SENTIMENT: Final = 100
+
+
+@jit
+def find(keys: Any, slots: Any, first: int, second: int, third: int) -> Any:
+    """Where a symbol (three words) stands in the table, or the free place where it would."""
+    mask = np.uint64(slots.shape[0] - 1)
+    mixed = (
+        first * np.uint64(0x9E3779B97F4A7C15)
+        ^ second * np.uint64(0xC2B2AE3D27D4EB4F)
+        ^ third * np.uint64(0x165667B19E3779F9)
+    )
+    place = (mixed ^ (mixed >> np.uint64(29))) & mask
+    while slots[place] >= 0 and (
+        keys[place, 0] != first or keys[place, 1] != second or keys[place, 2] != third
+    ):
+        place = (place + np.uint64(1)) & mask
+    return place
+
+
+@jit
+def learn(keys: Any, slots: Any, symbol: Any, slot: int) -> None:
+    """Add a symbol (uint64[3]) to the table, which always has free places left."""
+    place = find(keys, slots, symbol[0], symbol[1], symbol[2])
+    keys[place, 0], keys[place, 1], keys[place, 2] = symbol[0], symbol[1], symbol[2]
+    slots[place] = slot
+
+
+@jit
+def ring(bells: int) -> None:
+    """Wake every sleeping reader."""
+    fence()
+    for page in range(1, load_acquire(bells + BELL_HIGH_WATER * WORD) + 1):
+        flag = bells + page * PAGE
+        if load32(flag) != 0 and exchange32(flag, np.int32(0)) != 0:
+            futex_wake(flag)
+
+
+@jit
+def _publish(state: Any, tape: Any, tail: int, count: int) -> int:
+    """Stamp and release the chunk's `count` records; returns the new tail."""
+    booked = wall_ns()
+    capacity = state[CAPACITY]
+    index = tail % capacity
+    for _ in range(count):
+        tape[_HEADER_WORDS + index * RECORD_WORDS + 4] = booked
+        index += 1
+        if index == capacity:
+            index = 0
+    base = TAPE_CHECKPOINTS
+    if tape[base] == tail:
+        base += CHECKPOINT_WORDS
+    tape[base + 1] = state[SESSION]
+    tape[base + 2] = state[NEXT_SEQ]
+    tape[base] = tail + count
+    store_release(state[TAPE] + TAPE_TAIL * WORD, tail + count)
+    ring(state[BELLS])
+    state[LAST_BOOKED] = booked
+    return tail + count
+
+
+@jit
+def ingest(state: Any, data: Any, start: int, end: int, keys: Any, slots: Any) -> int:
+    """Publish the whole frames of data[start:end] as far as it can; DONE, or ASK about the one at CONSUMED."""
+    capacity = state[CAPACITY]
+    tape = int64s(state[TAPE], _HEADER_WORDS + capacity * RECORD_WORDS)
+    tape_values = float64s(state[TAPE], _HEADER_WORDS + capacity * RECORD_WORDS)
+    book = int64s(state[SLOTS], SLOT_WORDS)
+    book_values = float64s(state[SLOTS], SLOT_WORDS)
+    tail = tape[TAPE_TAIL]
+    index = tail % capacity
+    count = 0
+    now: Any = np.int64(0)
+    status = DONE
+    at = start
+    while at < end:
+        kind = _TICK
+        begin = at
+        if data[at] == BANG:
+            if at + 3 > end:
+                break
+            if data[at + 2] != COMMA:
+                status = ASK
+                break
+            if data[at + 1] == LETTER_S and state[SESSION] != 0:
+                comma, seq = read_number(data, at + 3, end, 1, _MAX_DIGITS)
+                if comma == -2:
+                    break
+                if comma < 0 or data[comma] != COMMA or seq != state[NEXT_SEQ]:
+                    status = ASK
+                    break
+                star, due = read_number(data, comma + 1, end, 1, _MAX_DIGITS)
+                if star == -2:
+                    break
+                if star < 0 or data[star] != STAR:
+                    status = ASK
+                    break
+                state[DUE] = due
+                at = star + 1
+                continue
+            if data[at + 1] != LETTER_N:
+                status = ASK
+                break
+            kind = _NEWS
+            begin = at + 3
+        if state[EASY] == 0:
+            status = ASK
+            break
+
+        comma, first, second, third = read_symbol(data, begin, end)
+        if comma == -2:
+            break
+        if comma < 0:
+            status = ASK
+            break
+        slot = slots[find(keys, slots, first, second, third)]
+        if slot < 0:
+            status = ASK
+            break
+        if kind == _TICK:
+            stop, value = read_price(data, comma + 1, end)
+        else:
+            stop, sentiment = read_number(data, comma + 1, end, 1, 3)
+            value = float(sentiment)
+            if stop >= 0 and sentiment > _MAX_SENTIMENT:
+                stop = -1
+        if stop == -2:
+            break
+        if stop < 0:
+            status = ASK
+            break
+
+        if count == 0:
+            tape[TAPE_INTENT] = max(tape[TAPE_INTENT], tail + CHUNK)
+            release_fence()
+            now = wall_ns()
+        if data[stop] == COMMA:
+            stop, ts = read_number(data, stop + 1, end, _NS_DIGITS, _MAX_DIGITS)
+            if stop == -2:
+                break
+            if stop < 0 or data[stop] != STAR or state[TIMED] == 0 or state[ARRIVAL_STAMPED] != 0:
+                status = ASK
+                break
+            if ts < state[LAST_TS]:
+                ts = state[LAST_TS]
+                state[LATE] += 1
+        elif state[TIMED] != 0:
+            ts = state[LAST_TS]
+        else:
+            ts = max(state[LAST_TS], now)
+            state[ARRIVAL_STAMPED] = 1
+        state[LAST_TS] = ts
+
+        if state[SESSION] == 0:
+            state[DUE] = now
+        else:
+            state[NEXT_SEQ] += 1
+        base = _HEADER_WORDS + index * RECORD_WORDS
+        tape[base] = tail + count
+        tape[base + 1] = ts
+        tape_values[base + 2] = value
+        tape[base + 3] = state[DUE]
+        tape[base + 5] = np.int64(slot) | (np.int64(kind) << 32)
+        if kind == _TICK:
+            word = np.int64(slot) * SLOT_WORDS
+            version = book[word] + 1
+            pair = word + 1 + 2 * (version & 1)
+            book_values[pair] = value
+            book[pair + 1] = ts
+            store_release(state[SLOTS] + word * WORD, version)
+            state[TICKS] += 1
+            state[LAST_DUE] = state[DUE]
+        else:
+            state[NEWS] += 1
+        index += 1
+        if index == capacity:
+            index = 0
+        count += 1
+        at = stop + 1
+        if count == CHUNK:
+            tail = _publish(state, tape, tail, count)
+            count = 0
+    if count:
+        _publish(state, tape, tail, count)
+    state[CONSUMED] = at
+    return status

@@ -1,0 +1,242 @@
+"""The sequencer: messages of a feed to tape records and book updates, in one order.
+
+What each message means is decided here, in plain Python. The compiled path (`compiled_ingest`) does the
+common ones itself and brings everything else here, one frame at a time; both leave the same records.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from shared_memory_utils import BookFull, Entry, FeedPosition, SharedPriceBook, TapeWriter
+from trading_lib import wire
+from trading_lib.histogram import Histogram
+from trading_lib.models import Kind
+
+UNKNOWN: Final = -1.0  # a gap whose size nobody can know
+FLUSH_AT: Final = 256  # entries collected before they are published: a tape chunk
+_MARKS: Final = {"T": Kind.TIME, "E": Kind.EPOCH, "X": Kind.END}
+
+
+@dataclass
+class Source:
+    """One Gateway as the sequencer knows it; outlives its connections.
+
+    `session` 0 is a plain source. `timed`: it has sent a time, so what comes without one takes the tape
+    head's. `fresh`: nothing came yet since it (re)connected. `reconnected`: its next time may be earlier,
+    which begins an epoch.
+    """
+
+    session: int = 0
+    next_seq: int = 0
+    due: int = 0
+    timed: bool = False
+    fresh: bool = True
+    reconnected: bool = False
+
+
+@dataclass
+class Counts:
+    """What happened, since the start of this process."""
+
+    ticks: int = 0
+    news: int = 0
+    late: int = 0
+    gaps: int = 0
+    missed: int = 0
+    epochs: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+
+class OrderBook:
+    """Owns neither tape nor book, writes both; the only writer of the tape."""
+
+    def __init__(
+        self, tape: TapeWriter, book: SharedPriceBook, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.tape = tape
+        self.book = book
+        self.counts = Counts()
+        self.tick_to_book = Histogram()
+        self.last_ts = tape.last_ts()
+        self.position = tape.position
+        self._clock = clock
+        self.arrival_stamped = False  # the epoch's times are arrival times: the first real one starts another
+        self._adopted = tape.adopted
+        self._pending: list[Entry] = []
+        self.on_rejected: Callable[[wire.Rejection], None] = lambda _: None
+
+    # ------------------------------------------------------------------------------------- connections
+
+    def connected(self, source: Source, again: bool) -> None:
+        """A connection to a source stands, `again` after it was lost: plain until it says which session it is."""
+        source.fresh = True
+        source.reconnected = source.reconnected or again
+        source.session = 0
+
+    def _begin_session(self, source: Source, session: int, next_seq: int) -> None:
+        """`!OK`: the source speaks the extended protocol, and this is where it stands."""
+        known = self.position
+        if session == known.session:
+            self._gap(next_seq - known.next_seq, always=self._adopted)
+            source.fresh = False
+        elif self._adopted:
+            self._append(Kind.GAP, self.last_ts, UNKNOWN)
+            self.counts.gaps += 1
+        self._adopted = False
+        source.session, source.next_seq, source.timed = session, next_seq, True
+        source.reconnected = False
+        self.position = FeedPosition(session, next_seq)
+
+    def _begin_plain(self, source: Source, ts: int) -> None:
+        """The first record of a plain source since it connected: nobody knows what went by meanwhile."""
+        source.fresh = False
+        if self._adopted or source.reconnected:
+            self._append(Kind.GAP, self.last_ts, UNKNOWN)
+            self.counts.gaps += 1
+        elif not self.last_ts:
+            self._epoch(source, ts)
+        source.reconnected = source.reconnected or self._adopted
+        self._adopted = False
+
+    def _gap(self, missed: int, always: bool = False) -> None:
+        if missed > 0 or always:
+            self._append(Kind.GAP, self.last_ts, float(missed))
+            self.counts.gaps += 1
+            self.counts.missed += max(0, missed)
+
+    # ---------------------------------------------------------------------------------------- messages
+
+    def apply(self, source: Source, message: wire.Message) -> None:
+        """Give one message its place. Call `publish` after the last of a batch."""
+        match message:
+            case wire.TickMessage(symbol, price, ts):
+                self._data(source, Kind.TICK, symbol, price, ts)
+            case wire.NewsMessage(symbol, sentiment, ts):
+                self._data(source, Kind.NEWS, symbol, float(sentiment), ts)
+            case wire.Control(name, fields):
+                try:
+                    self._control(source, name, fields)
+                except wire.Rejected as fault:
+                    self._reject(source, wire.Rejection(fault.reason, fault.detail))
+            case wire.Rejection():
+                self._reject(source, message)
+        if len(self._pending) >= FLUSH_AT:
+            self.publish()
+
+    def _reject(self, source: Source, rejection: wire.Rejection) -> None:
+        self.counts.rejected[rejection.reason] += 1
+        self.on_rejected(rejection)
+        self._took_number(source)
+
+    def _took_number(self, source: Source) -> None:
+        if source.session:
+            self.took_numbers(source, source.next_seq + 1)
+
+    def took_numbers(self, source: Source, next_seq: int) -> None:
+        """Everything of the session below `next_seq` has its place (or its rejection)."""
+        source.next_seq = next_seq
+        self.position = FeedPosition(source.session, next_seq)
+
+    def _control(self, source: Source, name: str, fields: tuple[str, ...]) -> None:
+        numbers = [wire.parse_number(text) for text in fields]
+        if name == "OK" and len(numbers) == 2 and numbers[0] and not source.session:
+            self._begin_session(source, numbers[0], numbers[1])
+        elif not source.session:
+            raise wire.Rejected("control frame from a plain source", name)
+        elif name == "S" and len(numbers) == 2:
+            if numbers[0] < source.next_seq:
+                self.counts.rejected["feed number went back"] += 1
+            self._gap(numbers[0] - source.next_seq)
+            source.due = numbers[1]
+            self.took_numbers(source, numbers[0])
+        elif name in _MARKS and len(numbers) == 1:
+            self._mark(source, _MARKS[name], numbers[0])
+        elif name == "C" and len(numbers) == 2:
+            self._begin_epoch_if_new(source, numbers[1])
+            self._append(Kind.CONTROL, self._stamp(numbers[1]), float(numbers[0]), source.due)
+            self._took_number(source)
+        else:
+            raise wire.Rejected("bad control frame", name)
+
+    def _mark(self, source: Source, kind: Kind, ts: int) -> None:
+        if kind is Kind.EPOCH:
+            self._epoch(source, ts)
+        else:
+            self._begin_epoch_if_new(source, ts)
+            self._append(kind, self._stamp(ts), 0.0, source.due)
+        self._took_number(source)
+
+    def _data(self, source: Source, kind: Kind, symbol: str, value: float, ts: int | None) -> None:
+        slot = self.book.slot(symbol)
+        if slot is None:
+            try:
+                slot = self.book.add_locked(symbol)
+            except BookFull:
+                self._reject(source, wire.Rejection("no room for another symbol", symbol))
+                return
+        if not source.session:
+            source.due = self._clock()
+            if source.fresh:
+                self._begin_plain(source, source.due if ts is None else ts)
+        when = self._time_of(source, ts)
+        self._append(kind, when, value, source.due, slot)
+        if kind is Kind.TICK:
+            self.counts.ticks += 1
+            self.book.write_locked(slot, value, when)
+        else:
+            self.counts.news += 1
+        self._took_number(source)
+
+    # -------------------------------------------------------------------------------------------- time
+
+    def _time_of(self, source: Source, ts: int | None) -> int:
+        """The event time a record gets: its own; or of its arrival while its source has sent none; or the head's."""
+        if ts is None:
+            if source.timed:
+                return self.last_ts
+            self.arrival_stamped = True
+            self.last_ts = max(self.last_ts, self._clock())
+            return self.last_ts
+        if source.session:
+            self._begin_epoch_if_new(source, ts)
+        elif ts < self.last_ts and (self.arrival_stamped or source.reconnected):
+            self._epoch(source, ts)
+        source.timed = True
+        source.reconnected = False
+        return self._stamp(ts)
+
+    def _begin_epoch_if_new(self, source: Source, ts: int) -> None:
+        """A session we did not know whose first record is not an EPOCH: we came late, and say that it is new."""
+        if source.fresh:
+            self._epoch(source, ts)
+
+    def _epoch(self, source: Source, ts: int) -> None:
+        self._append(Kind.EPOCH, ts, 0.0, source.due)
+        self.last_ts = ts
+        self.arrival_stamped = False
+        source.fresh = False
+        self.counts.epochs += 1
+
+    def _stamp(self, ts: int) -> int:
+        """Time is monotone within an epoch: an earlier stamp is raised to the last one and counted."""
+        if ts < self.last_ts:
+            self.counts.late += 1
+            return self.last_ts
+        self.last_ts = ts
+        return ts
+
+    # -------------------------------------------------------------------------------------- publishing
+
+    def _append(self, kind: Kind, ts: int, value: float, due: int = 0, slot: int = 0) -> None:
+        self._pending.append(Entry(ts, value, due or self._clock(), slot, kind))
+
+    def publish(self) -> None:
+        """Put what was applied on the tape. Readers are woken by `tape.ring`."""
+        if self._pending:
+            self.tape.append(self._pending, self.position)
+            if self._pending[-1].kind == Kind.TICK:
+                self.tick_to_book.record(self._clock() - self._pending[-1].due)
+            self._pending.clear()

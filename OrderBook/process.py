@@ -1,0 +1,106 @@
+"""The OrderBook's process."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from config import Config
+from OrderBook.feed_handler import FeedHandler
+from OrderBook.ingest import warm_kernels
+from OrderBook.order_book import OrderBook
+from runtime.loop import EventLoop
+from runtime.part import CannotStart, Part
+from shared_memory_utils import SegmentError, SegmentMissing, SharedPriceBook, TapeWriter, unlink_all
+from trading_lib import wire
+
+ROUND_S: Final = 0.5  # at least so often the status is looked at
+REJECTIONS_SHOWN: Final = 20  # a second, in the log; the rest is only counted
+
+
+class _RejectionLog:
+    """Shows the first rejections of each second, and counts them all."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._shown = 0
+
+    def __call__(self, rejection: wire.Rejection) -> None:
+        self._shown += 1
+        if self._shown <= REJECTIONS_SHOWN:
+            self._part.log.info("rejected: %s: %s", rejection.reason, rejection.detail)
+
+    def next_second(self) -> None:
+        if self._shown > REJECTIONS_SHOWN:
+            self._part.log.info("rejected: %d more frames", self._shown - REJECTIONS_SHOWN)
+        self._shown = 0
+
+
+def open_book(config: Config, tape: TapeWriter) -> SharedPriceBook:
+    """The price book that goes with the tape: adopted with it, or made."""
+    name = config.OrderBook.shared_memory_name
+    if tape.adopted:
+        try:
+            return SharedPriceBook.adopt(name)
+        except SegmentMissing:
+            pass  # the name was removed by hand: a new one takes its place
+    return SharedPriceBook(
+        config.symbols, name, create=True, capacity=config.OrderBook.symbol_capacity, run_id=tape.run_id
+    )
+
+
+def serve(part: Part, config: Config) -> None:
+    """Run the OrderBook until it is told to stop."""
+    section = config.OrderBook
+    warm_kernels(part.log.warning)
+    try:
+        tape = TapeWriter.open(section.shared_memory_name, section.tape_capacity, part.run_id)
+        try:
+            book = open_book(config, tape)
+        except BaseException:
+            tape.close()
+            raise
+    except SegmentError as fault:
+        raise CannotStart(f"OrderBook.shared_memory_name: {fault}") from None
+    loop = EventLoop()
+    part.watch(loop)
+    order_book = OrderBook(tape, book)
+    rejections = order_book.on_rejected = _RejectionLog(part)
+    handler = FeedHandler(loop, order_book, section.host, section.md_port, section.news_port, part.log)
+    how = f"adopted, generation {tape.generation}" if tape.adopted else "new"
+    part.ready(
+        f"tape of {tape.capacity:,} records in {section.shared_memory_name} ({how}), run {tape.run_id}"
+    )
+    try:
+        while not part.stopping:
+            loop.run_once(min(handler.tend(), ROUND_S))
+            if part.status_due():
+                rejections.next_second()
+                part.report(_status(order_book, handler))
+        part.report(_status(order_book, handler))
+    finally:
+        handler.close()
+        book.unlink()
+        tape.close()
+        book.close()
+        loop.close()
+        unlink_all(section.shared_memory_name)
+
+
+def _status(order_book: OrderBook, handler: FeedHandler) -> Mapping[str, Any]:
+    """Counts since the start, for the supervisor."""
+    counts = order_book.counts
+    return {
+        "ticks": counts.ticks,
+        "news": counts.news,
+        "late": counts.late,
+        "gaps": counts.gaps,
+        "missed": counts.missed,
+        "epochs": counts.epochs,
+        "rejected": dict(counts.rejected),
+        "symbols": order_book.book.count,
+        "tail": order_book.tape.tail,
+        "generation": order_book.tape.generation,
+        "feed": handler.state,
+        "counters": dict(handler.counters),
+        "shm_bytes": order_book.tape.size + order_book.book.shared_memory_size(),
+        "latency_us": {"tick→book": order_book.tick_to_book.summary_us()},
+    }

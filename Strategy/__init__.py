@@ -1,0 +1,1 @@
+"""The Strategy runs strategy files on every tick and news item, and sends their orders."""

@@ -1,0 +1,178 @@
+"""The Strategy's process: wakes, takes every new record from the tape, lets the host work, sends its orders."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from config import Config, resolve
+from runtime.part import CannotStart, Part
+from shared_memory_utils import SegmentError, SharedPriceBook, TapeReader
+from Strategy.host import Host, StrategyError, load_strategy
+from Strategy.order_link import OrderLink
+
+BATCH: Final = 256  # records between two sends of orders: a millisecond's work at most
+SLEEP_S: Final = 0.05  # a sleeping Strategy looks round so often (stop, order link, new tape)
+SEARCH_S: Final = 0.02  # between two looks for a tape that is not there
+FAREWELL_S: Final = 0.3  # for the last orders when stopping
+
+
+class Attachment:
+    """A tape and its price book, both of the same run."""
+
+    def __init__(self, name: str) -> None:
+        self.tape = TapeReader(name)
+        try:
+            self.book = SharedPriceBook(name=name)
+        except SegmentError:
+            self.tape.close()
+            raise
+        if self.book.run_id != self.tape.run_id or self.book.closed:
+            self.close()
+            raise SegmentError(f"{name}: the tape and the price book are of different runs")
+
+    def symbol_of(self, slot: int) -> str:
+        """The symbol of a slot."""
+        return self.book.symbols[slot]
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything was read and nothing will follow."""
+        return self.tape.closed and self.tape.cursor >= self.tape.tail
+
+    def close(self) -> None:
+        """Let go of both."""
+        self.tape.close()
+        self.book.close()
+
+
+class StrategyProcess:
+    """Follows one tape after another with one strategy."""
+
+    def __init__(self, part: Part, config: Config) -> None:
+        section = config.Strategy
+        self._part = part
+        self._entry = section.entry
+        self._name = section.shared_memory_name
+        try:
+            self._module = load_strategy(resolve(self._entry.path))
+        except StrategyError as fault:
+            raise CannotStart(f"Strategy.strategies: {fault}") from None
+        self._link = OrderLink(
+            section.order_manager_host, section.order_manager_port, self._entry.id, part.log
+        )
+        self._attached: Attachment | None = None
+        self._host: Host | None = None
+        self._missed_before = 0
+
+    def run(self) -> None:
+        """Until told to stop; then drain what is on the tape."""
+        part = self._part
+        while not part.stopping:
+            self._link.tend()
+            if self._attached is None and not self._attach():
+                time.sleep(SEARCH_S)
+            else:
+                self._follow()
+            part.check_link()
+            if part.status_due():
+                part.report(self.status())
+        self._drain()
+
+    def _attach(self) -> bool:
+        """Look for a tape; a fresh host starts at its head, with the book's last prices."""
+        try:
+            attached = Attachment(self._name)
+        except SegmentError:
+            return False
+        try:
+            host = Host(
+                self._entry.id,
+                self._module,
+                self._entry.params,
+                attached.symbol_of,
+                self._part.log,
+                self._entry.symbols,
+            )
+        except StrategyError as fault:
+            attached.close()
+            raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
+        host.prices.update({symbol: price for symbol, (price, _) in attached.book.read_all().items()})
+        self._attached, self._host = attached, host
+        self._part.ready(
+            f"{self._entry.id} on tape {self._name} of run {attached.tape.run_id}, "
+            f"from record {attached.tape.cursor}"
+        )
+        return True
+
+    @property
+    def _attached_missed(self) -> int:
+        return self._attached.tape.missed if self._attached is not None else 0
+
+    def _follow(self) -> None:
+        """Work until there is nothing new, or a status is due, or the tape has ended."""
+        attached, host = self._attached, self._host
+        assert attached is not None and host is not None
+        part, tape = self._part, attached.tape
+        for _ in range(256):  # rounds before link and status are looked at again
+            if not self._work(tape, host):
+                if attached.finished:
+                    self._detach()
+                elif not part.stopping:
+                    tape.wait(SLEEP_S)
+                return
+
+    def _work(self, tape: TapeReader, host: Host) -> bool:
+        """One batch; False when there was none."""
+        packed = tape.take(BATCH)
+        if not packed:
+            return False
+        try:
+            host.consume(packed)
+        except StrategyError as fault:
+            raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
+        if host.orders:
+            self._link.send(host.take_orders())
+        elif self._link.kept:
+            self._link.flush()
+        return True
+
+    def _detach(self) -> None:
+        assert self._attached is not None
+        self._missed_before += self._attached.tape.missed
+        self._part.log.info("tape %s has ended at record %d", self._name, self._attached.tape.cursor)
+        self._attached.close()
+        self._attached = None
+
+    def _drain(self) -> None:
+        """Take what is on the tape now, then hang up."""
+        if self._attached is not None and self._host is not None:
+            until = self._attached.tape.tail
+            while self._attached.tape.cursor < until and self._work(self._attached.tape, self._host):
+                pass
+        self._link.close(FAREWELL_S)
+        self._part.report(self.status())
+        if self._attached is not None:
+            self._attached.close()
+
+    def status(self) -> Mapping[str, Any]:
+        """Counts since the start, for the supervisor."""
+        host, attached = self._host, self._attached
+        return {
+            "strategy": self._entry.id,
+            "attached": attached is not None,
+            "ticks": host.ticks if host else 0,
+            "news": host.news if host else 0,
+            "epochs": host.epochs if host else 0,
+            "orders": host.placed if host else 0,
+            "missed": self._missed_before + self._attached_missed,
+            "lag": attached.tape.tail - attached.tape.cursor if attached else 0,
+            "errors": host.errors if host else 0,
+            "last_error": host.last_error if host else "",
+            "kept": self._link.kept,
+            "counters": dict(self._link.counters),
+        }
+
+
+def serve(part: Part, config: Config) -> None:
+    """Run the Strategy until it is told to stop."""
+    StrategyProcess(part, config).run()

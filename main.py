@@ -1,0 +1,45 @@
+"""Run the whole system: `python main.py [config.json]`, until Ctrl-C.
+
+Exit codes: 0 stopped cleanly, 1 a part failed for good (or was killed by a second Ctrl-C), 78 bad configuration.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from config import DEFAULT_CONFIG, ConfigError, load_config, resolve
+from logger import close_logger, get_logger
+from runtime.part import EXIT_CONFIG
+from runtime.status_view import View
+from runtime.supervisor import Supervisor
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Start the parts, watch them, stop them; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="main.py", description="Run the trading lab until Ctrl-C.")
+    parser.add_argument("config", nargs="?", type=Path, default=DEFAULT_CONFIG, help="default: config.json")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="more on the console; twice: all")
+    arguments = parser.parse_args(argv)
+    try:
+        config = load_config(arguments.config)
+    except ConfigError as fault:
+        print(fault, file=sys.stderr)
+        return EXIT_CONFIG
+    log = get_logger("main", resolve(config.run.log_dir), console=False)
+    try:
+        with (
+            View(Console()) as view,
+            Supervisor(arguments.config, config, log, view.say, arguments.verbose) as supervisor,
+        ):
+            view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
+            exit_code = supervisor.run(view.show)
+        log.info("stopped, exit code %d", exit_code)
+        return exit_code
+    finally:
+        close_logger(log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

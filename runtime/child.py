@@ -1,0 +1,192 @@
+"""One supervised process: started with a link and a pipe for what it prints, watched, restarted, stopped."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import psutil
+
+from runtime.loop import EventLoop
+from runtime.part import LINK_FD, RUN_ID
+
+CRASH_LIMIT: Final = 5  # crashes in a row …
+CRASH_WINDOW_S: Final = 30.0  # … each within so long of the start before it: then it keeps dying
+FIRST_DELAY_S: Final = 0.05  # before the first restart; doubles with each crash in a row
+LONGEST_DELAY_S: Final = 2.0
+MAX_LINE: Final = 1 << 20  # a longer line without an end is not a status
+
+
+class State(StrEnum):
+    """Where a child is in its life."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class Child:
+    """A part's process and what is known of it. `on_line(child, text)` gets what it prints."""
+
+    def __init__(self, name: str, script: Path, on_line: Callable[["Child", str], None]) -> None:
+        self.name = name
+        self.state = State.WAITING
+        self.restarts = 0
+        self.exit_code: int | None = None
+        self.message = ""
+        self.status: dict[str, Any] = {}
+        self.status_at = 0.0
+        self.restart_at = 0.0
+        self._script = script
+        self._on_line = on_line
+        self._process: subprocess.Popen[bytes] | None = None
+        self._usage: psutil.Process | None = None
+        self._link: socket.socket | None = None
+        self._output: int | None = None
+        self._link_rest = b""
+        self._output_rest = b""
+        self._started_at = 0.0
+        self._crashes = 0
+        self._loop: EventLoop | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, while it runs."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self, loop: EventLoop, arguments: list[str], run_id: str) -> None:
+        """Start the process."""
+        mine, theirs = socket.socketpair()
+        output, output_theirs = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, str(self._script), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output_theirs,
+                stderr=output_theirs,
+                pass_fds=(theirs.fileno(),),
+                env={**os.environ, LINK_FD: str(theirs.fileno()), RUN_ID: run_id},
+                process_group=0,  # the terminal's Ctrl-C is ours: we stop the parts in their order
+            )
+        finally:
+            theirs.close()
+            os.close(output_theirs)
+        mine.setblocking(False)
+        os.set_blocking(output, False)
+        self._loop, self._link, self._output = loop, mine, output
+        loop.add(mine, lambda _: self._read_link())
+        loop.add(output, lambda _: self._read_output())
+        with contextlib.suppress(psutil.Error):
+            self._usage = psutil.Process(self._process.pid)
+            self._usage.cpu_percent(None)
+        self.state = State.STARTING
+        self.exit_code = None
+        self._started_at = time.monotonic()
+
+    # -------------------------------------------------------------------------------------- what it says
+
+    def _read_link(self) -> None:
+        assert self._link is not None
+        try:
+            data = self._link.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._loop_remove_link()
+            return
+        *lines, rest = (self._link_rest + data).split(b"\n")
+        self._link_rest = rest if len(rest) < MAX_LINE else b""
+        for line in lines:
+            message = msgspec.json.decode(line)
+            if "ready" in message:
+                self.state = State.READY
+                self.message = message["ready"]
+            if "status" in message:
+                self.status = message["status"]
+                self.status_at = time.monotonic()
+
+    def _loop_remove_link(self) -> None:
+        if self._link is not None and self._loop is not None:
+            self._loop.remove(self._link)
+            self._link.close()
+            self._link = None
+
+    def _read_output(self) -> None:
+        assert self._output is not None
+        try:
+            data = os.read(self._output, 1 << 16)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close_output()
+            return
+        *lines, self._output_rest = (self._output_rest + data).split(b"\n")
+        for line in lines:
+            self._on_line(self, line.decode("utf-8", "replace"))
+
+    def _close_output(self) -> None:
+        if self._output is not None and self._loop is not None:
+            self._loop.remove(self._output)
+            os.close(self._output)
+            self._output = None
+
+    # ------------------------------------------------------------------------------------------ its end
+
+    def reap(self) -> bool:
+        """Whether the process has ended since the last call; then `exit_code` is set."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self.exit_code = self._process.returncode
+        while self._output is not None:
+            before = self._output_rest
+            self._read_output()
+            if self._output_rest == before:
+                break
+        while self._link is not None:
+            before = self._link_rest
+            self._read_link()
+            if self._link_rest == before:
+                break
+        self._loop_remove_link()
+        self._close_output()
+        self._process = self._usage = None
+        return True
+
+    def plan_restart(self) -> bool:
+        """After a crash: when to start again; False if it keeps dying."""
+        now = time.monotonic()
+        self._crashes = self._crashes + 1 if now - self._started_at < CRASH_WINDOW_S else 1
+        if self._crashes > CRASH_LIMIT:
+            return False
+        self.restarts += 1
+        self.state = State.RESTARTING
+        self.restart_at = now + min(FIRST_DELAY_S * 2 ** (self._crashes - 1), LONGEST_DELAY_S)
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if the process runs."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def usage(self) -> tuple[float, int]:
+        """(CPU in percent of a core since the last call, resident bytes); zeros when it does not run."""
+        if self._usage is None:
+            return 0.0, 0
+        try:
+            return self._usage.cpu_percent(None), self._usage.memory_info().rss
+        except psutil.Error:
+            return 0.0, 0

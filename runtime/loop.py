@@ -1,0 +1,138 @@
+"""A small event loop: file descriptors to callbacks, one poll at a time.
+
+Not asyncio: between a packet's arrival and the callback there is one system call and one dictionary
+look-up, and the caller decides what happens between two polls.
+"""
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+READ: Final = 1  # POLLIN and EPOLLIN
+WRITE: Final = 4  # POLLOUT and EPOLLOUT
+BACKLOG: Final = 128  # connections the kernel holds while we are busy
+
+
+class HasFileno(Protocol):
+    """A socket, or anything else with a file descriptor."""
+
+    def fileno(self) -> int: ...
+
+
+Callback = Callable[[int], None]  # called with the event mask; hang-up and error count as readable
+
+
+class PortInUse(Exception):
+    """A port that cannot be listened on; the message names the port and the key to change."""
+
+
+class EventLoop:
+    """Owns the poll object, not the descriptors registered with it."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll() if hasattr(select, "epoll") else None
+        self._poll = None if self._epoll is not None else select.poll()
+        self._callbacks: dict[int, Callback] = {}
+
+    def add(self, source: HasFileno | int, callback: Callback, events: int = READ) -> None:
+        """Call `callback(mask)` whenever `source` is ready for `events`."""
+        fd = source if isinstance(source, int) else source.fileno()
+        self._callbacks[fd] = callback
+        (self._epoll or self._poll).register(fd, events)  # type: ignore[union-attr]
+
+    def set_events(self, source: HasFileno, events: int) -> None:
+        """Change what a source is watched for."""
+        (self._epoll or self._poll).modify(source.fileno(), events)  # type: ignore[union-attr]
+
+    def remove(self, source: HasFileno | int) -> None:
+        """Forget a source, before it is closed."""
+        fd = source if isinstance(source, int) else source.fileno()
+        if self._callbacks.pop(fd, None) is not None:
+            (self._epoll or self._poll).unregister(fd)  # type: ignore[union-attr]
+
+    def run_once(self, timeout: float | None) -> None:
+        """Wait up to `timeout` seconds (None: for ever; rounded down to ms) and run what is ready."""
+        if self._epoll is not None:
+            ready = self._epoll.poll(-1 if timeout is None else int(timeout * 1000) / 1000)
+        else:
+            assert self._poll is not None
+            ready = self._poll.poll(None if timeout is None else int(timeout * 1000))
+        for fd, mask in ready:
+            callback = self._callbacks.get(fd)  # an earlier callback of this round may have removed it
+            if callback is not None:
+                callback(mask)
+
+    def close(self) -> None:
+        """Release the poll object."""
+        self._callbacks.clear()
+        if self._epoll is not None:
+            self._epoll.close()
+
+
+def listen(host: str, port: int, key: str) -> socket.socket:
+    """A non-blocking listening socket. Raises PortInUse naming `key`, the configuration key to change."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, port))
+        server.listen(BACKLOG)
+        server.setblocking(False)
+    except OSError as fault:
+        server.close()
+        raise PortInUse(
+            f"port {port} on {host} cannot be listened on ({fault.strerror}): change {key}, "
+            "or stop what holds it"
+        ) from None
+    return server
+
+
+def accept(server: socket.socket) -> socket.socket | None:
+    """The next waiting connection, non-blocking and without Nagle's delay; None when there is none."""
+    try:
+        connection, _ = server.accept()
+    except (BlockingIOError, ConnectionAbortedError):
+        return None
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def start_connect(host: str, port: int) -> socket.socket:
+    """A non-blocking socket on its way to (host, port); ready for WRITE when it has arrived or failed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(BlockingIOError):
+        connection.connect((host, port))
+    return connection
+
+
+class Backoff:
+    """Waiting times that double from `first` to `limit` seconds, on the caller's clock."""
+
+    def __init__(
+        self, first: float = 0.02, limit: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._first, self._limit, self._clock = first, limit, clock
+        self._delay = first
+        self._not_before = 0.0
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the next attempt is due; 0 when it is."""
+        return max(0.0, self._not_before - self._clock())
+
+    def failed(self) -> None:
+        """An attempt failed: wait longer before the next."""
+        self._not_before = self._clock() + self._delay
+        self._delay = min(self._delay * 2, self._limit)
+
+    def succeeded(self) -> None:
+        """Back to the shortest wait."""
+        self._delay = self._first
+        self._not_before = 0.0

@@ -1,0 +1,92 @@
+"""The run's status for whoever asks: a Unix socket that answers with a line of JSON a second."""
+
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from runtime.loop import EventLoop
+
+MAX_LISTENERS: Final = 32  # one more replaces the oldest
+_MAX_PATH: Final = 100  # sun_path holds 108 bytes with its end
+
+
+class StatusSocket:
+    """Owns the socket and its file."""
+
+    def __init__(self, loop: EventLoop, path: Path) -> None:
+        self._loop = loop
+        self._path = path
+        self._last = b""
+        self._listeners: list[socket.socket] = []
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with _short(path) as name:
+            self._server.bind(name)
+        path.chmod(0o600)
+        self._server.listen()
+        self._server.setblocking(False)
+        loop.add(self._server, lambda _: self._accept())
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                listener, _ = self._server.accept()
+            except BlockingIOError:
+                return
+            listener.setblocking(False)
+            if len(self._listeners) >= MAX_LISTENERS:
+                self._listeners.pop(0).close()
+            self._listeners.append(listener)
+            self._send(listener, self._last)
+
+    def publish(self, status: dict[str, Any]) -> None:
+        """Send a status to everyone who listens; who does not read it misses it or is let go."""
+        self._last = msgspec.json.encode(status) + b"\n"
+        for listener in tuple(self._listeners):
+            self._send(listener, self._last)
+
+    def _send(self, listener: socket.socket, line: bytes) -> None:
+        try:
+            if listener.send(line) == len(line):
+                return
+        except OSError:
+            pass  # gone, or its buffer is full: in both cases it is let go
+        self._listeners.remove(listener)
+        listener.close()
+
+    def close(self) -> None:
+        """Hang up and remove the file."""
+        self._loop.remove(self._server)
+        self._server.close()
+        for listener in self._listeners:
+            listener.close()
+        self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Any:
+    """A name for `path` that fits a socket address, however deep the folder is."""
+    if len(os.fsencode(path)) <= _MAX_PATH or sys.platform != "linux":
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def connect(path: Path) -> socket.socket:
+    """A connection to a run's status socket. Raises OSError when the run has ended."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short(path) as name:
+            client.connect(name)
+    except BaseException:
+        client.close()
+        raise
+    return client

@@ -1,0 +1,143 @@
+"""The status a person reads: a live table on a terminal, a plain line a second elsewhere."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+_STATE_STYLE = {"ready": "green", "restarting": "yellow", "failed": "bold red", "starting": "cyan"}
+
+
+class Rates:
+    """Turns growing counts into rates between two looks."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def rate(self, name: str, count: int) -> float:
+        """Per second since the last look; 0 at the first, and when a restart has reset the count."""
+        now = self._clock()
+        then, before = self._last.get(name, (now, count))
+        self._last[name] = (now, count)
+        return max(0.0, (count - before) / (now - then)) if now > then else 0.0
+
+
+def problems(parts: dict[str, Any]) -> str:
+    """Everything that was dropped, missed or rejected, in one short text; empty when nothing was."""
+    book, strategy, orders, gateway = (
+        parts.get(name, {}) for name in ("orderbook", "strategy", "order_manager", "gateway")
+    )
+    counted = {
+        "gaps": book.get("gaps", 0),
+        "missed": book.get("missed", 0),
+        "late": book.get("late", 0),
+        "frames rejected": sum(book.get("rejected", {}).values()),
+        "overrun": strategy.get("missed", 0),
+        "strategy errors": strategy.get("errors", 0),
+        "orders rejected": sum(orders.get("rejected", {}).values()),
+        "dropped for slow clients": gateway.get("dropped", 0),
+        "restarts": sum(part.get("restarts", 0) for part in parts.values()),
+    }
+    return ", ".join(f"{name} {count:,}" for name, count in counted.items() if count)
+
+
+def latency(parts: dict[str, Any], stage: str) -> str:
+    """`p50 61  p99 120 µs` of a stage, or a dash."""
+    for part in parts.values():
+        found = part.get("latency_us", {}).get(stage)
+        if found and found["n"]:
+            return f"p50 {found['p50']:,.0f}  p99 {found['p99']:,.0f} µs"
+    return "–"
+
+
+def plain_line(status: dict[str, Any], rates: Rates) -> str:
+    """One line for a log or a pipe."""
+    parts = status["parts"]
+    book, orders = parts.get("orderbook", {}), parts.get("order_manager", {})
+    ticks = book.get("ticks", 0)
+    states = [f"{name} {part['state']}" for name, part in parts.items() if part["state"] != "ready"]
+    return "  ".join(
+        text
+        for text in (
+            f"{status['uptime_s']:6.1f} s",
+            ", ".join(states),
+            f"ticks {ticks:,} ({rates.rate('ticks', ticks):,.0f}/s)",
+            f"news {book.get('news', 0):,}",
+            f"orders {orders.get('orders', 0):,}",
+            f"tick→order {latency(parts, 'tick→order')}",
+            problems(parts),
+        )
+        if text
+    )
+
+
+def table(status: dict[str, Any], rates: Rates) -> Group:
+    """The live picture."""
+    parts = status["parts"]
+    grid = Table(title=f"algosim  run {status['run_id']}  {status['uptime_s']:.0f} s", title_justify="left")
+    for heading, justify in (("part", "left"), ("state", "left"), ("pid", "right"), ("CPU %", "right")):
+        grid.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for heading in ("memory", "restarts", "count", "per s"):
+        grid.add_column(heading, justify="right")
+    grid.add_column("now", justify="left", overflow="fold")
+    for name, part in parts.items():
+        counts, unit = (
+            (part.get("orders", 0), "orders") if name == "order_manager" else (part.get("ticks", 0), "ticks")
+        )
+        grid.add_row(
+            name,
+            Text(part["state"], style=_STATE_STYLE.get(part["state"], "")),
+            str(part["pid"] or ""),
+            f"{part['cpu_percent']:.0f}",
+            f"{part['rss_bytes'] / 1e6:,.0f} MB",
+            str(part["restarts"]),
+            f"{counts:,} {unit}",
+            f"{rates.rate(name, counts):,.0f}",
+            part["message"],
+        )
+    stages = "   ".join(
+        f"{stage}: {latency(parts, stage)}"
+        for stage in ("tick→book", "book→decision", "decision→order", "tick→order")
+    )
+    found = problems(parts)
+    return Group(
+        grid,
+        Text(f"latency   {stages}"),
+        Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
+        Text("Ctrl-C stops", style="dim"),
+    )
+
+
+class View:
+    """Shows statuses and messages on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rates = Rates()
+        self._live: Live | None = None
+
+    def __enter__(self) -> "View":
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """A message of its own, above the table."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, status: dict[str, Any]) -> None:
+        """The latest status."""
+        if self._live is not None:
+            self._live.update(table(status, self._rates))
+        else:
+            self.say(plain_line(status, self._rates))

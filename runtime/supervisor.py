@@ -1,0 +1,214 @@
+"""The supervisor: starts the parts, watches them, restarts what crashes, stops them in order.
+
+    with Supervisor(config_path, config, log, say) as supervisor:
+        exit_code = supervisor.run(show)
+
+The parent waits; signals only set flags; a child's end wakes it through its link. Stopping has two
+seconds, shared out in the order of the stream: Gateway, Strategy, OrderManager, OrderBook.
+"""
+
+import contextlib
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from config import ROOT, Config, resolve, to_json
+from runtime.child import Child, State
+from runtime.loop import EventLoop
+from runtime.part import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from runtime.status_socket import StatusSocket
+from shared_memory_utils import new_run_id, unlink_all
+
+SAME_PRESS_S: Final = 0.2  # signals closer than this are one Ctrl-C (a terminal and a tool may both send it)
+TICK_S: Final = 0.1  # how often the children are looked at when nothing wakes us
+STATUS_S: Final = 1.0
+STOP_SHARES: Final = {"gateway": 0.7, "strategy": 0.5, "order_manager": 0.4, "orderbook": 0.3}  # of 2 s
+SCRIPTS: Final = {
+    "orderbook": "OrderBook/run.py",
+    "order_manager": "OrderManager/run.py",
+    "strategy": "Strategy/run.py",
+    "gateway": "Gateway/run.py",
+}
+
+
+class Supervisor:
+    """Owns the children, the run's folder and its status socket."""
+
+    def __init__(
+        self, config_path: Path, config: Config, log: logging.Logger, say: Callable[[str], None], verbose: int
+    ) -> None:
+        self.config = config
+        self.run_id = new_run_id()
+        self.run_dir = resolve(config.run.export_dir) / self.run_id
+        self._log = log
+        self._say = say
+        self._loop = EventLoop()
+        self._arguments = [str(config_path.resolve()), *["-v"] * verbose]
+        self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in SCRIPTS.items()}
+        self._interrupts = 0
+        self._interrupted_at = float("-inf")
+        self._started = time.monotonic()
+        self._exit_code = EXIT_OK
+        self._failed = False
+        self.run_dir.mkdir(parents=True)
+        (self.run_dir / "config.json").write_bytes(to_json(config))
+        self._socket = StatusSocket(self._loop, self.run_dir / "status.sock")
+        self._wake, self._waker = socket.socketpair()
+        for end in (self._wake, self._waker):
+            end.setblocking(False)
+        self._loop.add(self._wake, lambda _: self._drain_wake())
+
+    # ------------------------------------------------------------------------------------------ running
+
+    def run(self, show: Callable[[dict[str, Any]], None]) -> int:
+        """Until interrupted, ended or failed; returns the exit code. `show` gets the status each second."""
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        next_status = 0.0
+        for name in ("orderbook", "order_manager", "strategy"):
+            self._start(self.children[name])
+        while not self._interrupts and not self._failed and not self._ended:
+            self._loop.run_once(TICK_S)
+            self._look_after()
+            if time.monotonic() >= next_status:
+                next_status = time.monotonic() + STATUS_S
+                status = self.status()
+                self._socket.publish(status)
+                show(status)
+        self._stop()
+        show(self.status())
+        return self._exit_code
+
+    def _drain_wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake.recv(4096)
+
+    def _on_signal(self, *_: object) -> None:
+        now = time.monotonic()
+        if now - self._interrupted_at > SAME_PRESS_S:
+            self._interrupts += 1
+            self._interrupted_at = now
+
+    def _start(self, child: Child) -> None:
+        child.start(self._loop, self._arguments, self.run_id)
+        self._log.info("started %s, pid %s", child.name, child.pid)
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        for child in self.children.values():
+            if child.reap():
+                self._after_end(child)
+            if child.state is State.RESTARTING and now >= child.restart_at:
+                self._start(child)
+        gateway = self.children["gateway"]
+        if gateway.state is State.WAITING and all(
+            child.state is State.READY for child in self.children.values() if child is not gateway
+        ):
+            self._start(gateway)
+
+    def _after_end(self, child: Child) -> None:
+        code = child.exit_code
+        how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        if code == EXIT_CONFIG:
+            self._fail(child, EXIT_CONFIG, f"{child.name} cannot start (exit code 78), see above")
+        elif child.plan_restart():
+            delay = max(0.0, child.restart_at - time.monotonic())
+            self._tell(f"{child.name} died ({how}); restart {child.restarts} in {delay:.2f} s")
+        else:
+            self._fail(child, EXIT_FAILED, f"{child.name} keeps dying ({how}): giving up")
+
+    def _fail(self, child: Child, exit_code: int, text: str) -> None:
+        child.state = State.FAILED
+        self._failed = True
+        self._exit_code = exit_code
+        self._tell(text, logging.ERROR)
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the source has ended and everything behind it has caught up."""
+        gateway = self.children["gateway"]
+        if not gateway.status.get("ended") or gateway.state is not State.READY:
+            return False
+        strategy = self.children["strategy"]
+        return strategy.status_at > gateway.status_at and not strategy.status.get("lag")
+
+    def _on_line(self, child: Child, line: str) -> None:
+        prefix = "" if line.startswith(f"{child.name}:") else f"{child.name}: "
+        self._tell(f"{prefix}{line}")
+
+    def _tell(self, text: str, level: int = logging.WARNING) -> None:
+        self._log.log(level, "%s", text)
+        self._say(text)
+
+    # ------------------------------------------------------------------------------------------ stopping
+
+    def _stop(self) -> None:
+        """Gateway first, so that END passes through everything behind it; SIGKILL for who takes too long."""
+        interrupts = self._interrupts
+        for name, share in STOP_SHARES.items():
+            child = self.children[name]
+            child.signal(signal.SIGTERM)
+            deadline = time.monotonic() + share
+            while child.pid is not None and not child.reap():
+                self._loop.run_once(0.005)
+                if self._interrupts > max(interrupts, 1):
+                    self._force()
+                    return
+                if time.monotonic() > deadline:
+                    self._tell(f"{name} did not stop within {share} s: killed")
+                    child.signal(signal.SIGKILL)
+                    deadline = float("inf")
+            if child.state is not State.FAILED:
+                child.state = State.STOPPED
+
+    def _force(self) -> None:
+        self._tell("interrupted again: killing everything")
+        self._exit_code = EXIT_FAILED
+        for child in self.children.values():
+            child.signal(signal.SIGKILL)
+        for child in self.children.values():
+            while child.pid is not None and not child.reap():
+                self._loop.run_once(0.005)
+            child.state = State.STOPPED
+
+    # -------------------------------------------------------------------------------------------- status
+
+    def status(self) -> dict[str, Any]:
+        """Everything known, as plain values."""
+        parts = {}
+        for child in self.children.values():
+            cpu, rss = child.usage()
+            parts[child.name] = {
+                "state": str(child.state),
+                "pid": child.pid,
+                "cpu_percent": cpu,
+                "rss_bytes": rss,
+                "restarts": child.restarts,
+                "message": child.message,
+                **child.status,
+            }
+        return {"run_id": self.run_id, "uptime_s": time.monotonic() - self._started, "parts": parts}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for child in self.children.values():
+            child.signal(signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        self._socket.close()
+        self._loop.close()
+        self._wake.close()
+        self._waker.close()
+        unlink_all(self.config.OrderBook.shared_memory_name)

@@ -1,0 +1,277 @@
+"""Named shared-memory segments: files in /dev/shm (elsewhere: in the temporary folder), mapped.
+
+Plain files instead of `multiprocessing.shared_memory`, because its resource tracker destroys a segment
+when a *reader* exits (bpo-38119), and because a file has what we need: `flock`, `posix_fallocate`, an
+atomic `link`, and pages a kernel can map read-only.
+"""
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import platform
+import struct
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from shared_memory.layout import (
+    CAPACITY,
+    GENERATION,
+    LAYOUT_VERSION,
+    MAGIC,
+    OWNER_PID,
+    RUN_ID_BYTES,
+    RUN_ID_OFFSET,
+    STATE,
+    STATE_CLOSED,
+    VERSION,
+)
+
+SHM_DIR: Final = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+TOTAL_STORE_ORDER: Final = platform.machine().lower() in ("x86_64", "amd64")
+"""On x86-64 loads and stores are seen in program order; elsewhere pure Python, which cannot fence, locks."""
+
+_FLOCK_FORMAT: Final = "hhqqi"  # struct flock on 64-bit Linux
+_fence_lock = threading.Lock()
+
+
+class SegmentError(Exception):
+    """A segment that cannot be made or used; the message says which and why."""
+
+
+class SegmentInUse(SegmentError):
+    """A live process owns the segment."""
+
+
+class SegmentMissing(SegmentError):
+    """There is no such segment (yet)."""
+
+
+def fence() -> None:
+    """A full memory fence: taking a free lock is a locked instruction."""
+    with _fence_lock:
+        pass
+
+
+class Segment:
+    """One mapped file. Owns its descriptor and mapping; `close` releases both, `unlink` removes the name."""
+
+    def __init__(self, name: str, fd: int, writable: bool) -> None:
+        self.name = name
+        self.path = SHM_DIR / name
+        self.fd = fd
+        self.writable = writable
+        self._pid = os.getpid()
+        self._thread_lock = threading.Lock()
+        self.map: mmap.mmap
+        self.bytes: memoryview
+        self.words: memoryview
+        self._map()
+
+    def _map(self) -> None:
+        access = mmap.ACCESS_WRITE if self.writable else mmap.ACCESS_READ
+        self.map = mmap.mmap(self.fd, os.fstat(self.fd).st_size, access=access)
+        self.bytes = memoryview(self.map)
+        self.words = self.bytes.cast("q")
+
+    # ------------------------------------------------------------------------------------------ making
+
+    @classmethod
+    def prepare(cls, name: str, size: int, key: str) -> "Segment":
+        """A new, zeroed, unnamed-yet segment of `size` bytes, fully reserved; `publish` gives it its name.
+
+        Raises SegmentError naming the configuration `key` when there is not enough space.
+        """
+        fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=SHM_DIR)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, size)
+            else:
+                os.ftruncate(fd, size)
+        except OSError as fault:
+            os.close(fd)
+            Path(temporary).unlink()
+            if fault.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
+                raise SegmentError(
+                    f"not enough shared memory for {name}: {size:,} bytes wanted in {SHM_DIR}; "
+                    f"make {key} smaller or {SHM_DIR} larger"
+                ) from None
+            raise
+        segment = cls(name, fd, writable=True)
+        segment.path = Path(temporary)
+        return segment
+
+    def publish(self, replace: bool) -> bool:
+        """Give the segment its name, all at once. False if the name is taken and not to be replaced."""
+        final = SHM_DIR / self.name
+        if replace:
+            self.path.replace(final)
+        else:
+            try:
+                final.hardlink_to(self.path)
+            except FileExistsError:
+                return False
+            self.path.unlink()
+        self.path = final
+        return True
+
+    @classmethod
+    def attach(cls, name: str, magic: int, writable: bool = False) -> "Segment":
+        """Map an existing segment. Raises SegmentMissing, or SegmentError if it is not what it should be."""
+        try:
+            fd = os.open(SHM_DIR / name, os.O_RDWR if writable else os.O_RDONLY)
+        except FileNotFoundError:
+            raise SegmentMissing(f"no shared memory segment {name!r}") from None
+        except OSError as fault:
+            raise SegmentError(f"shared memory segment {name!r}: {fault.strerror}") from None
+        if os.fstat(fd).st_size < mmap.PAGESIZE:
+            os.close(fd)
+            raise SegmentError(f"shared memory segment {name!r} is too small to be ours")
+        segment = cls(name, fd, writable)
+        found = (segment.words[MAGIC], segment.words[VERSION])
+        if found != (magic, LAYOUT_VERSION):
+            segment.close()
+            raise SegmentError(
+                f"shared memory segment {name!r} has another layout (magic {found[0]:#x}, version {found[1]})"
+            )
+        return segment
+
+    def remap_writable(self) -> None:
+        """Turn a read-only mapping into a writable one of the same segment."""
+        fd = os.open(_fd_path(self.fd, self.path), os.O_RDWR)
+        self._unmap()
+        os.close(self.fd)
+        self.fd, self.writable = fd, True
+        self._map()
+
+    # ------------------------------------------------------------------------------------------ header
+
+    def write_header(self, magic: int, capacity: int, run_id: str, generation: int, state: int) -> None:
+        """Fill the common header of a new segment."""
+        self.words[VERSION] = LAYOUT_VERSION
+        self.words[CAPACITY] = capacity
+        self.words[OWNER_PID] = os.getpid()
+        self.words[GENERATION] = generation
+        self.words[STATE] = state
+        text = run_id.encode()[:RUN_ID_BYTES]
+        self.bytes[RUN_ID_OFFSET : RUN_ID_OFFSET + len(text)] = text
+        self.words[MAGIC] = magic
+
+    @property
+    def run_id(self) -> str:
+        """The run the segment belongs to."""
+        return bytes(self.bytes[RUN_ID_OFFSET : RUN_ID_OFFSET + RUN_ID_BYTES]).rstrip(b"\0").decode()
+
+    @property
+    def capacity(self) -> int:
+        """Records or slots."""
+        return int(self.words[CAPACITY])
+
+    @property
+    def generation(self) -> int:
+        """How often the segment was adopted, plus one."""
+        return int(self.words[GENERATION])
+
+    @property
+    def closed(self) -> bool:
+        """Whether the owner has stopped or replaced the segment, or somebody removed its name."""
+        return bool(self.words[STATE] == STATE_CLOSED) or os.fstat(self.fd).st_nlink == 0
+
+    # ------------------------------------------------------------------------------------------- locks
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """The segment's exclusive lock, between any processes and threads; the kernel frees a killed holder's."""
+        if self._pid != os.getpid():
+            self._reopen_after_fork()
+        with self._thread_lock:
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def _reopen_after_fork(self) -> None:
+        """A forked child shares its parent's lock: give it a descriptor, and so a lock, of its own."""
+        self.fd = os.open(_fd_path(self.fd, self.path), os.O_RDWR if self.writable else os.O_RDONLY)
+        self._pid = os.getpid()
+        self._thread_lock = threading.Lock()
+
+    def claim(self, byte: int = 0) -> bool:
+        """Hold `byte` of the file until this descriptor closes (or its process dies); False if it is held."""
+        if not hasattr(fcntl, "F_OFD_SETLK"):
+            try:
+                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            except OSError:
+                return False
+            return True
+        request = struct.pack(_FLOCK_FORMAT, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        try:
+            fcntl.fcntl(self.fd, fcntl.F_OFD_SETLK, request)
+        except OSError as fault:
+            if fault.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def claimed(self, byte: int, count: int = 1) -> bool:
+        """Whether another descriptor holds any of `count` bytes from `byte` on."""
+        if not hasattr(fcntl, "F_OFD_GETLK"):
+            try:
+                fcntl.lockf(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB, count, byte)
+            except OSError:
+                return True
+            fcntl.lockf(self.fd, fcntl.LOCK_UN, count, byte)
+            return False
+        request = struct.pack(_FLOCK_FORMAT, fcntl.F_WRLCK, os.SEEK_SET, byte, count, 0)
+        answer = fcntl.fcntl(self.fd, fcntl.F_OFD_GETLK, request)
+        return bool(struct.unpack(_FLOCK_FORMAT, answer)[0] != fcntl.F_UNLCK)
+
+    # --------------------------------------------------------------------------------------------- end
+
+    def close(self) -> None:
+        """Unmap and close; also what `claim` held is free again."""
+        if self.fd >= 0:
+            self._unmap()
+            os.close(self.fd)
+            self.fd = -1
+
+    def _unmap(self) -> None:
+        self.words.release()
+        self.bytes.release()
+        self.map.close()
+
+    def unlink(self) -> None:
+        """Remove the segment's name, if it is still this segment's."""
+        with contextlib.suppress(FileNotFoundError):
+            named, mine = self.path.stat(), os.fstat(self.fd)
+            if (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
+                self.path.unlink()
+
+
+def _fd_path(fd: int, path: Path) -> str:
+    """A path that opens the same file anew, also when its name has gone."""
+    return f"/proc/self/fd/{fd}" if sys.platform == "linux" else str(path)
+
+
+def unlink_stale(name: str, magic: int) -> bool:
+    """Remove a segment that no live process owns. True if it is gone now, False if its owner lives."""
+    try:
+        segment = Segment.attach(name, magic, writable=True)
+    except SegmentMissing:
+        return True
+    except SegmentError:
+        return False
+    try:
+        if not segment.claim():
+            return False
+        segment.words[STATE] = STATE_CLOSED
+        segment.unlink()
+        return True
+    finally:
+        segment.close()

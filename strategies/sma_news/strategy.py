@@ -1,0 +1,35 @@
+"""The default strategy: BUY or SELL when two moving averages and the news agree."""
+
+from typing import Any
+
+from trading_lib.models import News, Tick
+from trading_lib.strategy import MovingAverageNewsStrategy
+
+NAME = "sma_news"
+PARAMS = {
+    "short_window": 5,
+    "long_window": 20,
+    "bullish_threshold": 60,
+    "bearish_threshold": 40,
+    "quantity": 10,
+}
+
+
+def init(ctx: Any) -> None:
+    params = {name: ctx.get_param(name, default) for name, default in PARAMS.items()}
+    ctx.rule = MovingAverageNewsStrategy(**params)
+
+
+def on_tick(ctx: Any, tick: Tick) -> None:
+    signal = ctx.rule.signal(tick.symbol, tick.price)
+    if signal is None:
+        return
+    order = ctx.rule.order(signal, ctx.position())
+    if order is not None:
+        side, quantity = order
+        ctx.place_market_order(side, quantity)
+        ctx.log(f"{side} {quantity:g} {tick.symbol} @ {tick.price}")
+
+
+def on_news(ctx: Any, news: News) -> None:
+    ctx.rule.on_news(news.symbol, news.sentiment)

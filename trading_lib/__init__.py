@@ -1,0 +1,1 @@
+"""Pure trading library: no sockets, no processes, no configuration files."""

@@ -1,0 +1,93 @@
+"""A latency histogram: bounded memory, 0.1 % resolution, any range.
+
+Values below 2048 have a bucket each; above, every power of two is cut in 1024 (the layout of
+HdrHistogram at three significant digits). A percentile is the upper edge of the bucket it falls in, so
+it is never understated.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+_LINEAR: Final = 2048
+_HALF: Final = _LINEAR // 2
+_BITS: Final = _LINEAR.bit_length()
+
+
+class Histogram:
+    """Counts of non-negative integers, usually ns. Negative values count as 0."""
+
+    __slots__ = ("counts", "max", "total")
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+        self.total = 0
+        self.max = 0
+
+    def record(self, value: int) -> None:
+        """Count one value."""
+        if value < _LINEAR:
+            bucket = value if value > 0 else 0
+        else:
+            shift = value.bit_length() - _BITS + 1
+            bucket = shift * _HALF + (value >> shift)
+        self.counts[bucket] += 1
+        self.total += 1
+        if value > self.max:
+            self.max = value
+
+    def percentile(self, percent: float) -> int | None:
+        """The smallest bucket edge that at least `percent` % of the values do not exceed; None when empty."""
+        if not self.total:
+            return None
+        wanted = max(1, math.ceil(self.total * percent / 100))
+        seen = 0
+        for bucket in sorted(self.counts):
+            seen += self.counts[bucket]
+            if seen >= wanted:
+                return min(_upper_edge(bucket), self.max)
+        raise AssertionError("counts do not sum to total")
+
+    def merge(self, other: "Histogram") -> None:
+        """Add another histogram's counts."""
+        self.counts.update(other.counts)
+        self.total += other.total
+        self.max = max(self.max, other.max)
+
+    def summary_us(self, percents: Iterable[float] = (50, 90, 99, 99.9)) -> dict[str, float | None]:
+        """`{"p50": …, "p99": …, "max": …, "n": …}` with the latencies in µs (values taken as ns)."""
+        found: dict[str, float | None] = {}
+        for percent in percents:
+            edge = self.percentile(percent)
+            found[f"p{percent:g}"] = None if edge is None else round(edge / 1000, 1)
+        found["max"] = round(self.max / 1000, 1) if self.total else None
+        found["n"] = self.total
+        return found
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for JSON."""
+        return {"counts": {str(bucket): n for bucket, n in self.counts.items()}, "max": self.max}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, object]) -> "Histogram":
+        """The inverse of `to_dict`."""
+        histogram = cls()
+        counts, maximum = plain["counts"], plain["max"]
+        assert isinstance(counts, Mapping) and isinstance(maximum, int)
+        histogram.counts.update({int(bucket): int(n) for bucket, n in counts.items()})
+        histogram.total = sum(histogram.counts.values())
+        histogram.max = maximum
+        return histogram
+
+    def buckets(self) -> list[tuple[int, int]]:
+        """(upper edge, count), ascending."""
+        return [(_upper_edge(bucket), self.counts[bucket]) for bucket in sorted(self.counts)]
+
+
+def _upper_edge(bucket: int) -> int:
+    """The largest value that falls in a bucket."""
+    if bucket < _LINEAR:
+        return bucket
+    shift = bucket // _HALF - 1
+    return ((bucket - shift * _HALF + 1) << shift) - 1

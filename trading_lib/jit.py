@@ -1,0 +1,66 @@
+"""The one door to Numba. Kernels live in `*_kernels.py` and are imported on demand, behind `compiled()`.
+
+    if compiled():
+        from trading_lib.wire_kernels import encode_session
+
+Numba's own cache does not notice a change in a function that a kernel calls from another file, so the
+cache folder carries a digest of every kernel source. Where Numba is missing, or `ALGOSIM_PURE_PYTHON=1`,
+callers take their plain-Python path: the same results, slower.
+"""
+
+import functools
+import hashlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+
+
+@functools.cache
+def compiled() -> bool:
+    """Whether kernels are to be used in this process."""
+    if os.environ.get("ALGOSIM_PURE_PYTHON", "") not in ("", "0"):
+        return False
+    return importlib.util.find_spec("numba") is not None
+
+
+@functools.cache
+def cache_dir() -> Path:
+    """Where compiled kernels are kept: in the project, or where that cannot be written in the temporary folder."""
+    digest = hashlib.sha256()
+    for source in sorted(_ROOT.glob("*/*_kernels.py")):
+        digest.update(source.read_bytes())
+    digest.update(Path(__file__).read_bytes())
+    name = f"kernels-{digest.hexdigest()[:16]}"
+    for base in (_ROOT / ".cache", Path(tempfile.gettempdir()) / f"algosim-cache-{os.getuid()}"):
+        try:
+            (base / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            continue
+        if os.access(base / name, os.W_OK):
+            return base / name
+    raise OSError("no folder for compiled kernels can be written")
+
+
+def jit(function: F) -> F:
+    """Compile on first use, release the GIL, keep the machine code on disk."""
+    import numba
+
+    numba.config.CACHE_DIR = str(cache_dir())
+    kernel: F = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return kernel
+
+
+def warm(name: str, announce: Callable[[str], None], call: Callable[[], object]) -> None:
+    """Run `call` so that its kernels are compiled; `announce` first if this is the one time it takes long."""
+    marker = cache_dir() / f"{name}.warm"
+    if not marker.exists():
+        announce(f"compiling the {name} kernels, once: some seconds …")
+    call()
+    marker.touch()
