@@ -3,12 +3,13 @@
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from config import Config, resolve
 from Gateway.encoder import Encoder
 from Gateway.pacing import Burst, EventTime, Pacer, TicksPerSecond, Unpaced
 from Gateway.providers import (
+    Batch,
     CsvProvider,
     DataError,
     Limit,
@@ -28,6 +29,7 @@ from trading_lib.models import NS_PER_S, Kind
 IDLE_S: Final = 0.25  # how often a Gateway with nothing to do looks round
 GREETING_S: Final = 0.02  # how often silence is looked at while a client is new
 FAREWELL_S: Final = 0.4  # how long a stopping Gateway lets its sessions take the rest
+SPIN_NS: Final = 60_000  # a sleep ends some 25 µs late here; the last stretch to an instant is spun
 MAX_BURSTS_PER_ROUND: Final = 16  # before connections are looked after again
 
 
@@ -48,9 +50,9 @@ def make_provider(config: Config) -> tuple[Provider, str]:
             seed=run.seed,
             tick_sizes=tick_sizes,
         )
-    if gateway.news.every_ticks:
-        source = NewsProvider(source, every=gateway.news.every_ticks, seed=run.seed)
     source = Passes(source, loop=gateway.loop)
+    if gateway.news.every_ticks:  # outside the passes, so that each has news of its own
+        source = NewsProvider(source, every=gateway.news.every_ticks, seed=run.seed)
     rate = gateway.pace.ticks_per_s
     if run.duration_s and gateway.pace.mode == "ticks_per_s" and rate:
         source = Limit(source, ticks=round(run.duration_s * rate))
@@ -67,6 +69,15 @@ def make_pacer(config: Config, source: Provider) -> Pacer:
     if pace.mode == "event":
         return EventTime(source, config.Gateway.schedule.speed)
     return TicksPerSecond(source, pace.ticks_per_s) if pace.ticks_per_s else Unpaced(source)
+
+
+class Prepared(NamedTuple):
+    """A burst and its frames for those who will get it."""
+
+    burst: Burst
+    session: bytes
+    ticks: tuple[bytes, int]
+    news: tuple[bytes, int]
 
 
 class Gateway:
@@ -107,13 +118,14 @@ class Gateway:
             hello=None,
         )
         self._started = False
+        self._prepared: Prepared | None = None
         self.ticks_sent = self.news_sent = self.passes = 0
         self.due_to_sent = Histogram()
 
     @property
     def ended(self) -> bool:
-        """Whether the source has no more."""
-        return self._pacer.ended
+        """Whether the source has no more, and everything of it was sent."""
+        return self._pacer.ended and self._prepared is None
 
     def step(self) -> None:
         """Send what is due, then wait for the next instant or for a client, whichever comes first."""
@@ -124,66 +136,78 @@ class Gateway:
         if not self._started and self.ticks.clients + self.news.clients:
             self._started = True
             self._pacer.start(now)
-        if self._flowing:
-            for _ in range(MAX_BURSTS_PER_ROUND):
-                burst = self._pacer.take(now)
-                if burst is None:
-                    break
-                self._send(burst)
-                if self.ticks.blocked:
-                    break
+        for _ in range(MAX_BURSTS_PER_ROUND):
+            if not self._flowing:
+                break
+            if self._prepared is None:
+                self._prepared = self._prepare(now)
+            if self._prepared.burst.due > now:
+                break
+            self._send(self._prepared)
+            self._prepared = None
         self._wait()
 
     @property
     def _flowing(self) -> bool:
-        if not self._started or self._pacer.ended or self.ticks.blocked:
+        if not self._started or self.ended or self.ticks.blocked:
             return False
         return self._pacer.paced or self.ticks.clients + self.news.clients > 0
 
-    def _send(self, burst: Burst) -> None:
-        batch = burst.batch
-        if not batch.size:
-            return
-        due = time.time_ns() - (time.monotonic_ns() - burst.due)
+    def _prepare(self, now: int) -> "Prepared":
+        """Take and encode the next burst, so that only the sending is left for its instant."""
+        burst = self._pacer.take(now)
+        return Prepared(
+            burst,
+            self._encoder.session(burst.batch) if self.ticks.sessions else b"",
+            self._encoder.plain_ticks(burst.batch) if self.ticks.plain else (b"", 0),
+            self._encoder.plain_news(burst.batch) if self.news.plain else (b"", 0),
+        )
+
+    def _send(self, prepared: "Prepared") -> None:
+        batch, due = prepared.burst
         if self.ticks.sessions:
-            head = wire.encode_control("S", self._next_seq, due)
-            self.ticks.send_sessions(head + self._encoder.session(batch), batch.size)
-        if self.ticks.plain:
-            self.ticks.send_plain(*self._encoder.plain_ticks(batch))
-        if self.news.plain:
-            self.news.send_plain(*self._encoder.plain_news(batch))
+            due_wall = time.time_ns() - (time.monotonic_ns() - due)
+            head = wire.encode_control("S", self._next_seq, due_wall)
+            frames = prepared.session or self._encoder.session(batch)  # it may have joined meanwhile
+            self.ticks.send_sessions(head + frames, batch.size)
+        if prepared.ticks[1]:
+            self.ticks.send_plain(*prepared.ticks)
+        if prepared.news[1]:
+            self.news.send_plain(*prepared.news)
+        if self._pacer.paced:
+            self.due_to_sent.record(time.monotonic_ns() - due)
         self._next_seq += batch.size
         self._last_ts = int(batch.times[-1])
-        self._count(burst)
+        self._count(batch)
 
-    def _count(self, burst: Burst) -> None:
-        kinds = burst.batch.kinds
-        if kinds.shape[0] == 1:
-            kind = kinds[0]
+    def _count(self, batch: Batch) -> None:
+        if batch.size == 1:
+            kind = batch.kinds[0]
             ticks, news, epochs = kind == Kind.TICK, kind == Kind.NEWS, kind == Kind.EPOCH
         else:
-            ticks, news, epochs = ((kinds == k).sum() for k in (Kind.TICK, Kind.NEWS, Kind.EPOCH))
+            ticks, news, epochs = ((batch.kinds == k).sum() for k in (Kind.TICK, Kind.NEWS, Kind.EPOCH))
         self.ticks_sent += int(ticks)
         self.news_sent += int(news)
         self.passes += int(epochs)
-        if self._pacer.paced:
-            self.due_to_sent.record(time.monotonic_ns() - burst.due)
 
     def _wait(self) -> None:
-        greeting = self.ticks.greeting or self.news.greeting
-        limit = GREETING_S if greeting else IDLE_S
+        limit = GREETING_S if self.ticks.greeting or self.news.greeting else IDLE_S
         if not self._flowing:
             self._loop.run_once(limit)
             return
-        wait = (self._pacer.next_due() - time.monotonic_ns()) / NS_PER_S
-        if wait > limit:
-            self._loop.run_once(limit)
-            return
-        # The poll counts whole milliseconds; the rest is slept, so that a burst leaves at its instant.
-        self._loop.run_once(max(0.0, wait))
-        wait = (self._pacer.next_due() - time.monotonic_ns()) / NS_PER_S
+        if self._prepared is None:
+            self._prepared = self._prepare(time.monotonic_ns())
+        due = self._prepared.burst.due
+        wait = (due - time.monotonic_ns() - SPIN_NS) / NS_PER_S
+        # The poll counts whole milliseconds; what is left of the last one is slept, then spun.
+        self._loop.run_once(min(limit, max(0.0, wait)))
+        wait = (due - time.monotonic_ns() - SPIN_NS) / NS_PER_S
         if 0 < wait < 0.001:
             time.sleep(wait)
+            wait = 0.0
+        if wait <= 0:
+            while time.monotonic_ns() < due:
+                pass
 
     def say_goodbye(self) -> None:
         """Tell the sessions that this is the end (unless the source said so), and let them take it."""

@@ -1,4 +1,4 @@
-"""When records leave. Pacers are pure: they are told the time, and say what is due and when the next is.
+"""When records leave. Pacers are pure: they are told the time, and say what leaves next and when it is due.
 
 A record's *due* time follows from the schedule alone, never from when we got round to it, so that a late
 send shows as latency and not as a slower market. Only after more than a second behind (a suspended
@@ -31,23 +31,24 @@ class Lookahead:
 
     def __init__(self, source: Provider) -> None:
         self._source = source
-        self._batch = source.read(BUFFERED)
-        self._at = 0
-        self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
-        self._ticks_taken = 0
-        self.ended = self._batch.size == 0
+        self._read()
 
-    def _refill(self) -> None:
-        if self._at == self._batch.size and not self.ended:
-            self._batch = self._source.read(BUFFERED)
-            self._at = self._ticks_taken = 0
-            self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
-            self.ended = self._batch.size == 0
+    def _read(self) -> None:
+        self._batch = self._source.read(BUFFERED)
+        self._at = self._ticks_taken = 0
+        self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no more. Reads on when the buffer is used up: after its last records have left."""
+        if self._at == self._batch.size and self._batch.size:
+            self._read()
+        return self._batch.size == 0
 
     def take_ticks(self, count: int) -> tuple[Batch, int]:
         """Up to `count` ticks with the records that stand around them, and how many ticks they are.
 
-        What follows the last tick goes with it. May be fewer than asked for: ask again.
+        What follows the last tick goes with it. May be fewer than asked for: ask again, unless `ended`.
         """
         last = self._ticks_taken + count
         positions = self._tick_positions
@@ -55,7 +56,6 @@ class Lookahead:
         taken = min(count, positions.shape[0] - self._ticks_taken)
         batch = self._batch.slice(self._at, stop)
         self._at, self._ticks_taken = stop, self._ticks_taken + taken
-        self._refill()
         return batch, taken
 
     def take_until(self, ts: int) -> Batch:
@@ -66,9 +66,7 @@ class Lookahead:
         limit = first + int(epochs[0]) if epochs.shape[0] else batch.size
         stop = at + int(np.searchsorted(batch.times[at:limit], ts, side="right"))
         self._at = stop
-        taken = batch.slice(at, stop)
-        self._refill()
-        return taken
+        return batch.slice(at, stop)
 
     @property
     def next_ts(self) -> int:
@@ -82,7 +80,10 @@ class Lookahead:
 
 
 class Pacer(ABC):
-    """Says what is due. Times are ns on any clock that does not jump, the same for every call."""
+    """Hands out bursts in order. Times are ns on any clock that does not jump, the same for every call.
+
+    A burst can be taken before it is due, so that nothing but the sending is left to do at its instant.
+    """
 
     def __init__(self, source: Provider) -> None:
         self.records = Lookahead(source)
@@ -103,12 +104,8 @@ class Pacer(ABC):
         """Begin the schedule."""
 
     @abstractmethod
-    def take(self, now: int) -> Burst | None:
-        """The oldest burst that is due, None if none is."""
-
-    @abstractmethod
-    def next_due(self) -> int:
-        """When the next burst is due."""
+    def take(self, now: int) -> Burst:
+        """The next burst, due or not (there is one unless `ended`)."""
 
 
 class Unpaced(Pacer):
@@ -122,16 +119,10 @@ class Unpaced(Pacer):
         """There is no schedule."""
         return False
 
-    def take(self, now: int) -> Burst | None:
+    def take(self, now: int) -> Burst:
         """The next records, due now."""
-        if self.ended:
-            return None
         batch, _ = self.records.take_ticks(UNPACED_BATCH)
         return Burst(batch, now)
-
-    def next_due(self) -> int:
-        """Always."""
-        return 0
 
 
 class TicksPerSecond(Pacer):
@@ -140,70 +131,58 @@ class TicksPerSecond(Pacer):
     def __init__(self, source: Provider, rate: float) -> None:
         super().__init__(source)
         self._rate = rate
-        self._period = max(BURST_NS, round(NS_PER_S / rate))
-        self._start = 0
-        self._burst = 0
-        self._sent = 0
+        self._per_burst = max(1.0, rate * BURST_NS / NS_PER_S)
+        self.start(0)
 
     def start(self, now: int) -> None:
         """The first burst is due at `now`."""
         self._start, self._burst, self._sent = now, 0, 0
 
-    def next_due(self) -> int:
-        """When the next burst is due."""
-        return self._start + self._burst * self._period
-
-    def take(self, now: int) -> Burst | None:
-        """The oldest burst that is due."""
-        due = self.next_due()
-        if now < due or self.ended:
-            return None
+    def take(self, now: int) -> Burst:
+        """The next burst; a piece of it when it is longer than what is read ahead."""
+        due = self._start + round(self._burst * self._per_burst * NS_PER_S / self._rate)
         if now - due > HOPELESS_NS:
             self.resyncs += 1
             self.start(now)
             due = now
-        wanted = round((self._burst + 1) * self._period * self._rate / NS_PER_S) - self._sent
+        wanted = max(1, int((self._burst + 1) * self._per_burst) - self._sent)
         batch, ticks = self.records.take_ticks(wanted)
         self._sent += ticks
-        if ticks == wanted or self.ended:
+        if ticks == wanted:
             self._burst += 1
         return Burst(batch, due)
 
 
 class EventTime(Pacer):
-    """By the records' own times, `speed` seconds of theirs to one of ours; each epoch starts at once."""
+    """By the records' own times, `speed` seconds of theirs to one of ours; each epoch starts at once: its
+    first record is due when the last one of the epoch before was."""
 
     def __init__(self, source: Provider, speed: float) -> None:
         super().__init__(source)
         self._speed = speed
-        self._start = 0
-        self._start_ts = 0
+        self._start_ts = self._last_ts = 0
+        self.start(0)
 
     def start(self, now: int) -> None:
         """The next record is due at `now`."""
         self._start = now
         if not self.ended:
-            self._start_ts = self.records.next_ts
+            self._start_ts = self._last_ts = self.records.next_ts
 
-    def next_due(self) -> int:
-        """When the next record is due."""
-        if self.records.ended or self.records.at_epoch:
-            return 0
-        return self._start + round((self.records.next_ts - self._start_ts) / self._speed)
+    def _due(self, ts: int) -> int:
+        return self._start + round((ts - self._start_ts) / self._speed)
 
-    def take(self, now: int) -> Burst | None:
-        """What is due, at most a millisecond's worth."""
-        if self.ended:
-            return None
+    def take(self, now: int) -> Burst:
+        """What is due at the next instant; when we are late, up to a millisecond's worth."""
         if self.records.at_epoch:
-            self.start(max(now, self._start))
-        due = self.next_due() or self._start
-        if now < due:
-            return None
+            self.start(self._due(self._last_ts))
+        due = self._due(self.records.next_ts)
         if now - due > HOPELESS_NS:
             self.resyncs += 1
             self._start += now - due
             due = now
         until = min(now, due + BURST_NS)
         until_ts = self._start_ts + int((until - self._start) * self._speed)
-        return Burst(self.records.take_until(max(until_ts, self.records.next_ts)), due)
+        batch = self.records.take_until(max(until_ts, self.records.next_ts))
+        self._last_ts = int(batch.times[-1])
+        return Burst(batch, due)

@@ -19,6 +19,7 @@ from trading_lib import wire
 HELLO_PATIENCE_S: Final = 0.1  # silence after which a client is plain
 MAX_PIECES_PER_SEND: Final = 64  # well under IOV_MAX (1024 on Linux)
 READ_BYTES: Final = 4096  # clients have next to nothing to say on this port
+HTTP_PREFIX: Final = 8  # bytes: the longest HTTP method and its space
 
 OnSlow = Literal["drop", "disconnect", "wait"]
 
@@ -114,8 +115,17 @@ class Client:
         self.outbox = outbox
         self.mode = Mode.NEW
         self.plain_at = now + HELLO_PATIENCE_S
+        self.first_bytes = b""
         self.greeting = wire.FrameSplitter()
         self.writing = False
+
+
+def _is_feed_hello(frame: bytes | None) -> bool:
+    try:
+        hello = wire.parse_control(frame or b"")
+    except wire.Rejected:
+        return False
+    return hello.name == "HELLO" and hello.fields[:2] == (str(wire.PROTOCOL_VERSION), "feed")
 
 
 class StreamServer:
@@ -151,7 +161,8 @@ class StreamServer:
     # ----------------------------------------------------------------------------------------- clients
 
     def _accept(self) -> None:
-        while (connection := accept(self._socket)) is not None:
+        while (accepted := accept(self._socket)) is not None:
+            connection, _ = accepted
             if len(self._new) + len(self.plain) + len(self.sessions) >= self._max_clients:
                 self.counters["refused: too many clients"] += 1
                 connection.close()
@@ -187,6 +198,8 @@ class StreamServer:
                 data = client.connection.recv(READ_BYTES)
                 if not data:
                     self._drop(client, "disconnected")
+                elif self._is_http(client, data):
+                    self._drop(client, "rejected: HTTP request")
                 elif client.mode is Mode.NEW:
                     self._greet(client, data)
                 else:
@@ -196,14 +209,16 @@ class StreamServer:
         except ConnectionError:
             self._drop(client, "disconnected")
 
+    @staticmethod
+    def _is_http(client: Client, data: bytes) -> bool:
+        if len(client.first_bytes) >= HTTP_PREFIX:
+            return False
+        client.first_bytes += data[:HTTP_PREFIX]
+        return wire.looks_like_http(client.first_bytes)
+
     def _greet(self, client: Client, data: bytes) -> None:
-        frames = client.greeting.feed(data)
-        first = frames[0] if frames else client.greeting.pending
-        if first is not None and wire.looks_like_http(first):
-            self._drop(client, "rejected: HTTP request")
-            return
-        for frame in frames:
-            if frame is not None and frame.startswith(b"!HELLO,") and self._hello is not None:
+        for frame in client.greeting.feed(data):
+            if self._hello is not None and _is_feed_hello(frame):
                 self._new.remove(client)
                 client.mode = Mode.SESSION
                 client.outbox = Outbox(client.connection, self._limit, self._session_on_slow)

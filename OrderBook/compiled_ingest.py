@@ -105,13 +105,15 @@ class CompiledIngest:
         if order_book.book.count != self._known:
             self._learn()
         session = source.session
-        words[kernel.EASY] = not source.fresh and (session != 0 or not source.reconnected)
+        words[kernel.EASY] = not source.fresh
         words[kernel.SESSION] = session
         words[kernel.NEXT_SEQ] = source.next_seq
         words[kernel.DUE] = source.due
         words[kernel.LAST_TS] = order_book.last_ts
         words[kernel.TIMED] = source.timed
         words[kernel.ARRIVAL_STAMPED] = order_book.arrival_stamped
+        words[kernel.RECONNECTED] = source.reconnected
+        words[kernel.KNOWN_SESSION], words[kernel.KNOWN_SEQ] = order_book.position
         words[kernel.TICKS] = words[kernel.NEWS] = words[kernel.LATE] = 0
 
     def _from_kernel(self) -> None:
@@ -143,6 +145,8 @@ def warm_up() -> None:
     tape = TapeWriter.open(name, 4096)
     try:
         with SharedPriceBook(["WARM"], name, create=True, capacity=1) as book:
+            tape.unlink()  # compiling takes seconds: a kill meanwhile must not leave names behind
+            book.unlink()
             ingest = CompiledIngest(OrderBook(tape, book), Source())
             ingest.take(b"WARM,1.0*WARM,2.0*")
     finally:

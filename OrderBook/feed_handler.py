@@ -57,19 +57,26 @@ class Link:
             return
         self.opened_at = time.monotonic()
         self.times_opened += 1
-        self.backoff.succeeded()
         self._handler.loop.remove(self.connection)
         self._handler.loop.add(self.connection, lambda _: self._on_data(), READ)
-        self.ingest = self._handler.opened(self)
+        try:
+            self.ingest = self._handler.opened(self)
+        except ConnectionError:
+            self.close(failed=True)
 
     def _on_data(self) -> None:
         assert self.connection is not None and self.ingest is not None
+        if self._handler.superfluous(self):
+            self.close()
+            return
         try:
-            if self.ingest.receive(self.connection) == 0:
+            if self.ingest.receive(self.connection):
+                self.backoff.succeeded()  # a port that accepts and says nothing is no success
+            else:
                 self.close(failed=True)
         except BlockingIOError:
             pass  # a poll may wake us for nothing
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             self.close(failed=True)
 
     def close(self, failed: bool = False) -> None:
@@ -117,15 +124,20 @@ class FeedHandler:
         """A link stands: greet the Gateway, and say what reads from it."""
         self.counters[f"{link.name} connected"] += 1
         self.log.info("%s: connected to %s", link.name, self.host)
-        self._order_book.connected(self._source, again=link.times_opened > 1)
+        if not self.superfluous(link):
+            self._order_book.connected(self._source, again=link.times_opened > 1)
         if link is self._ticks:
             assert link.connection is not None
             link.connection.send(wire.encode_hello("feed"))
         return make_ingest(self._order_book, self._source, news=link is self._news)
 
+    def superfluous(self, link: Link) -> bool:
+        """Whether it is the news port's and the other link carries a session, which brings the news."""
+        return link is self._news and self._ticks.open and self._source.session != 0
+
     def tend(self) -> float:
         """Connect what should be connected; returns for how many seconds nothing will be due."""
-        if self._source.session and self._ticks.open:
+        if self.superfluous(self._news):
             if self._news.connection is not None:
                 self._news.close()
         elif self._ticks.open:

@@ -51,7 +51,7 @@ TAPE: Final = 0
 CAPACITY: Final = 1
 SLOTS: Final = 2
 BELLS: Final = 3
-EASY: Final = 4  # data frames may be done here (no new source, no change of clock)
+EASY: Final = 4  # data frames may be done here (the source is not new)
 SESSION: Final = 5
 NEXT_SEQ: Final = 6
 DUE: Final = 7
@@ -64,7 +64,10 @@ NEWS: Final = 13
 LATE: Final = 14
 LAST_DUE: Final = 15
 LAST_BOOKED: Final = 16
-STATE_WORDS: Final = 17
+RECONNECTED: Final = 17  # a plain source's first time after a lost connection may begin an epoch
+KNOWN_SESSION: Final = 18  # the feed position that a plain source's records leave as it is
+KNOWN_SEQ: Final = 19
+STATE_WORDS: Final = 20
 
 DONE: Final = 0
 ASK: Final = 1  # the frame at CONSUMED is for `OrderBook.apply`
@@ -126,8 +129,12 @@ def _publish(state: Any, tape: Any, tail: int, count: int) -> int:
     base = TAPE_CHECKPOINTS
     if tape[base] == tail:
         base += CHECKPOINT_WORDS
-    tape[base + 1] = state[SESSION]
-    tape[base + 2] = state[NEXT_SEQ]
+    if state[SESSION] != 0:
+        tape[base + 1] = state[SESSION]
+        tape[base + 2] = state[NEXT_SEQ]
+    else:
+        tape[base + 1] = state[KNOWN_SESSION]
+        tape[base + 2] = state[KNOWN_SEQ]
     tape[base] = tail + count
     store_release(state[TAPE] + TAPE_TAIL * WORD, tail + count)
     ring(state[BELLS])
@@ -154,6 +161,8 @@ def ingest(state: Any, data: Any, start: int, end: int, keys: Any, slots: Any) -
         begin = at
         if data[at] == BANG:
             if at + 3 > end:
+                if at + 1 < end and data[at + 1] == STAR:
+                    status = ASK
                 break
             if data[at + 2] != COMMA:
                 status = ASK
@@ -214,7 +223,10 @@ def ingest(state: Any, data: Any, start: int, end: int, keys: Any, slots: Any) -
             stop, ts = read_number(data, stop + 1, end, _NS_DIGITS, _MAX_DIGITS)
             if stop == -2:
                 break
-            if stop < 0 or data[stop] != STAR or state[TIMED] == 0 or state[ARRIVAL_STAMPED] != 0:
+            if stop < 0 or data[stop] != STAR:
+                status = ASK
+                break
+            if state[TIMED] == 0 or state[ARRIVAL_STAMPED] != 0 or state[RECONNECTED] != 0:
                 status = ASK
                 break
             if ts < state[LAST_TS]:
@@ -231,21 +243,23 @@ def ingest(state: Any, data: Any, start: int, end: int, keys: Any, slots: Any) -
             state[DUE] = now
         else:
             state[NEXT_SEQ] += 1
+        due = state[DUE] if state[DUE] != 0 else now  # a session that never said when
         base = _HEADER_WORDS + index * RECORD_WORDS
         tape[base] = tail + count
         tape[base + 1] = ts
         tape_values[base + 2] = value
-        tape[base + 3] = state[DUE]
+        tape[base + 3] = due
         tape[base + 5] = np.int64(slot) | (np.int64(kind) << 32)
         if kind == _TICK:
             word = np.int64(slot) * SLOT_WORDS
             version = book[word] + 1
             pair = word + 1 + 2 * (version & 1)
+            release_fence()  # the last version is seen before its predecessor's pair is written over
             book_values[pair] = value
             book[pair + 1] = ts
             store_release(state[SLOTS] + word * WORD, version)
             state[TICKS] += 1
-            state[LAST_DUE] = state[DUE]
+            state[LAST_DUE] = due
         else:
             state[NEWS] += 1
         index += 1

@@ -16,7 +16,8 @@ from trading_lib.histogram import Histogram
 from trading_lib.models import Kind
 
 UNKNOWN: Final = -1.0  # a gap whose size nobody can know
-FLUSH_AT: Final = 256  # entries collected before they are published: a tape chunk
+FLUSH_AT: Final = 253  # entries collected before they are published: three short of a tape chunk, for a
+# message adds at most three, and a chunk's feed position is exact
 _MARKS: Final = {"T": Kind.TIME, "E": Kind.EPOCH, "X": Kind.END}
 
 
@@ -74,17 +75,21 @@ class OrderBook:
         """A connection to a source stands, `again` after it was lost: plain until it says which session it is."""
         source.fresh = True
         source.reconnected = source.reconnected or again
-        source.session = 0
+        if source.session:
+            source.session = 0
+            source.timed = False  # what answers now may be another one: the session's times are not its own
 
     def _begin_session(self, source: Source, session: int, next_seq: int) -> None:
         """`!OK`: the source speaks the extended protocol, and this is where it stands."""
         known = self.position
         if session == known.session:
             self._gap(next_seq - known.next_seq, always=self._adopted)
-            source.fresh = False
-        elif self._adopted:
-            self._append(Kind.GAP, self.last_ts, UNKNOWN)
-            self.counts.gaps += 1
+            source.fresh = self.arrival_stamped  # wall-clock times came in between, of a plain source
+        else:
+            source.fresh = True
+            if self._adopted:
+                self._append(Kind.GAP, self.last_ts, UNKNOWN)
+                self.counts.gaps += 1
         self._adopted = False
         source.session, source.next_seq, source.timed = session, next_seq, True
         source.reconnected = False
@@ -103,7 +108,7 @@ class OrderBook:
 
     def _gap(self, missed: int, always: bool = False) -> None:
         if missed > 0 or always:
-            self._append(Kind.GAP, self.last_ts, float(missed))
+            self._append(Kind.GAP, self.last_ts, float(max(0, missed)))
             self.counts.gaps += 1
             self.counts.missed += max(0, missed)
 
@@ -205,7 +210,7 @@ class OrderBook:
         elif ts < self.last_ts and (self.arrival_stamped or source.reconnected):
             self._epoch(source, ts)
         source.timed = True
-        source.reconnected = False
+        source.reconnected = self.arrival_stamped = False
         return self._stamp(ts)
 
     def _begin_epoch_if_new(self, source: Source, ts: int) -> None:

@@ -82,8 +82,15 @@ class OrderManagerClient:
                 raise ConnectionError("the OrderManager closed the connection instead of answering the hello")
             for message in decoder.feed(data):
                 if isinstance(message, wire.Control) and message.name == "OK":
-                    return wire.parse_number(message.fields[0])
+                    return OrderManagerClient._session_of(message)
         raise TimeoutError("the OrderManager did not answer the hello")
+
+    @staticmethod
+    def _session_of(answer: wire.Control) -> int:
+        try:
+            return wire.parse_number("".join(answer.fields[:1]))
+        except wire.Rejected as fault:
+            raise ConnectionError(f"the OrderManager's answer to the hello cannot be read: {fault}") from None
 
     def place_order(
         self,
@@ -103,6 +110,8 @@ class OrderManagerClient:
 
     def send_order(self, order: Order) -> None:
         """Send an order. Raises OrderQueueFull, ConnectionError, or wire.Rejected for one that cannot be written."""
+        if self.waiting >= MAX_WAITING:
+            self.flush()
         if self.waiting >= MAX_WAITING:
             raise OrderQueueFull(f"{self.waiting:,} bytes of orders wait for {self.host}:{self.port}")
         self._unsent += self._encode(order)
@@ -146,7 +155,9 @@ class OrderManagerClient:
             if self._unsent and remaining <= 0:
                 return
             if self._unsent:
-                select.select([], [self._socket], [], remaining)
+                poll = select.poll()  # select() cannot watch descriptors above 1023
+                poll.register(self._socket, select.POLLOUT)
+                poll.poll(remaining * 1000)
 
     def server_is_there(self) -> bool:
         """Look, without waiting, whether the server has hung up."""

@@ -1,5 +1,6 @@
 """The order port: any number of clients, each in its own framing, one numbering of what arrives."""
 
+import contextlib
 import secrets
 import socket
 import time
@@ -99,12 +100,13 @@ class OrderManagerServer:
         self._loop.run_once(timeout)
 
     def _accept(self) -> None:
-        while (connection := accept(self._socket)) is not None:
+        while (accepted := accept(self._socket)) is not None:
+            connection, peer = accepted
             if len(self._connections) >= self._max_clients:
                 self.counters["refused: too many clients"] += 1
                 connection.close()
                 continue
-            client = _Connection(connection, "{}:{}".format(*connection.getpeername()[:2]))
+            client = _Connection(connection, peer)
             self._connections.add(client)
             self.counters["connected"] += 1
             self._loop.add(connection, lambda _, client=client: self._on_data(client))  # type: ignore[misc]
@@ -170,10 +172,13 @@ class OrderManagerServer:
         version, role, strategy = (*message.fields, "", "", "")[:3]
         if version != str(wire.PROTOCOL_VERSION) or role != "orders":
             raise wire.Rejected("bad hello", f"{version},{role}")
+        if client.strategy is not None:
+            raise wire.Rejected("bad hello", f"{strategy}: this connection is {client.strategy}'s already")
         client.strategy = wire.parse_symbol(strategy)
         self.counters["sessions"] += 1
-        # 40 bytes into the empty buffer of a new connection: they always fit.
-        client.socket.send(wire.encode_control("OK", self._session, self.orders + 1))
+        # 40 bytes, once, into the empty buffer of a new connection: they always fit.
+        with contextlib.suppress(ConnectionError):  # the peer has gone: the next read will tell
+            client.socket.send(wire.encode_control("OK", self._session, self.orders + 1))
 
     def _reject(self, client: _Connection, rejection: wire.Rejection) -> None:
         self.rejected[rejection.reason] += 1

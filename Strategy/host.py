@@ -6,6 +6,7 @@ event time; its prices come from the tape as consumed, never from the price book
 
 import importlib.util
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ _TICK: Final = int(Kind.TICK)
 _NEWS: Final = int(Kind.NEWS)
 _EPOCH: Final = int(Kind.EPOCH)
 _GAP: Final = int(Kind.GAP)
+USER_FAULTS: Final = (Exception, SystemExit)  # what user code may raise without stopping the host
 ERRORS_SHOWN: Final = 5  # of a strategy's exceptions per burst of records; every one is counted
 
 
@@ -34,19 +36,23 @@ def load_strategy(path: Path) -> ModuleType:
     if spec is None or spec.loader is None or not path.is_file():
         raise StrategyError(f"{path}: no such strategy file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and the like look their module up there
     try:
         spec.loader.exec_module(module)
-    except Exception as fault:
-        raise StrategyError(f"{path}: {_where(fault)}") from fault
+    except USER_FAULTS as fault:
+        raise StrategyError(f"{path}: {_where(fault, str(path))}") from fault
     if not callable(getattr(module, "on_tick", None)):
         raise StrategyError(f"{path}: a strategy has a function on_tick(ctx, tick)")
     return module
 
 
-def _where(fault: BaseException) -> str:
-    """The innermost line of user code and what went wrong there."""
+def _where(fault: BaseException, path: str) -> str:
+    """The innermost line of the strategy file and what went wrong there."""
+    if isinstance(fault, SyntaxError) and fault.filename == path:
+        return f"line {fault.lineno}: {type(fault).__name__}: {fault.msg}"
     frames = traceback.extract_tb(fault.__traceback__)
-    line = f"line {frames[-1].lineno}: " if frames else ""
+    lines = [frame.lineno for frame in frames if frame.filename == path] or [f.lineno for f in frames]
+    line = f"line {lines[-1]}: " if lines else ""
     return f"{line}{type(fault).__name__}: {fault}"
 
 
@@ -110,6 +116,7 @@ class Host:
         self.last_error = ""
         self.orders: list[Order] = []  # what `consume` adds, for the caller to send
         self._strategy = strategy
+        self._path = str(getattr(strategy, "__file__", ""))
         self._on_tick: Callable[[Context, Tick], object] = strategy.on_tick
         self._on_news: Callable[[Context, News], object] | None = getattr(strategy, "on_news", None)
         self._symbol_of = symbol_of
@@ -128,8 +135,8 @@ class Host:
         if init is not None:
             try:
                 init(self._context)
-            except Exception as fault:
-                raise StrategyError(f"init: {_where(fault)}") from fault
+            except USER_FAULTS as fault:
+                raise StrategyError(f"init: {_where(fault, self._path)}") from fault
 
     def consume(self, packed: bytes) -> None:
         """Process tape records, in order."""
@@ -148,7 +155,7 @@ class Host:
                 self._seq, self._ts, self.symbol = seq, ts, symbol
                 try:
                     on_tick(context, Tick(symbol, value, ts, seq))
-                except Exception as fault:  # noqa: BLE001  user code must not stop the host
+                except USER_FAULTS as fault:
                     self._count_error(fault)
             elif kind == _NEWS:
                 self._consume_news(seq, ts, value, slot)
@@ -168,7 +175,7 @@ class Host:
         self._seq, self._ts, self.symbol = seq, ts, symbol
         try:
             self._on_news(self._context, News(symbol, int(value), ts, seq))
-        except Exception as fault:  # noqa: BLE001  user code must not stop the host
+        except USER_FAULTS as fault:
             self._count_error(fault)
 
     def _begin_epoch(self) -> None:
@@ -181,10 +188,10 @@ class Host:
     def _learn(self, slot: int) -> None:
         self._names.extend(self._symbol_of(i) for i in range(len(self._names), slot + 1))
 
-    def _count_error(self, fault: Exception) -> None:
+    def _count_error(self, fault: BaseException) -> None:
         self.errors += 1
         self._errors_in_burst += 1
-        self.last_error = _where(fault)
+        self.last_error = _where(fault, self._path)
         if self._errors_in_burst <= ERRORS_SHOWN:
             self.log.warning("%s: at record %d: %s", self.strategy_id, self._seq, self.last_error)
 

@@ -2,11 +2,12 @@
 
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
 
-from OrderManager.client import OrderManagerClient, OrderQueueFull
+from OrderManager.client import OrderManagerClient
 from runtime.loop import Backoff
 from trading_lib.models import Order
 
@@ -24,8 +25,9 @@ class OrderLink:
         self._found: OrderManagerClient | None = None
         self._backoff = Backoff()
         self._kept: deque[Order] = deque()
+        self._begun = False  # the first of them is partly sent: it must be finished
+        self._closed = False
         self.counters: Counter[str] = Counter()
-        self._said_lost = False
 
     @property
     def connected(self) -> bool:
@@ -34,40 +36,46 @@ class OrderLink:
 
     @property
     def kept(self) -> int:
-        """Orders that wait for a connection."""
+        """Orders that are not handed to the kernel yet."""
         return len(self._kept)
 
     def send(self, orders: Sequence[Order]) -> None:
         """Send orders, or keep them for later."""
         for order in orders:
             if len(self._kept) >= MAX_KEPT:
-                self._kept.popleft()
+                del self._kept[1 if self._begun else 0]
                 self.counters["dropped: no OrderManager"] += 1
             self._kept.append(order)
         self.flush()
 
     def flush(self) -> None:
-        """Send what is kept, as far as the OrderManager takes it."""
+        """Send what is kept, as far as the OrderManager takes it.
+
+        An order leaves `_kept` when all of it is with the kernel: a lost connection loses none that was not.
+        """
         client = self._client
         if client is None:
             return
         try:
             while self._kept:
-                client.send_order(self._kept[0])
+                if self._begun:
+                    client.flush()
+                else:
+                    client.send_order(self._kept[0])
+                self._begun = client.waiting > 0
+                if self._begun:
+                    self.counters["postponed: OrderManager slow"] += 1
+                    return
                 self._kept.popleft()
                 self.counters["sent"] += 1
-            if client.waiting:
-                client.flush()
-        except OrderQueueFull:
-            self.counters["postponed: OrderManager slow"] += 1
         except OSError as fault:
             self._lost(fault)
 
     def _lost(self, fault: OSError | None) -> None:
         self._client = None
+        self._begun = False
         self.counters["disconnected"] += 1
         self._log.info("order link lost: %s", fault or "closed by the OrderManager")
-        self._said_lost = True
         self._backoff.failed()
 
     def tend(self) -> None:
@@ -100,13 +108,19 @@ class OrderLink:
             client.connect()
         except OSError:
             return  # `tend` finds nothing and tries again later
-        self._found = client
+        if self._closed:
+            client.disconnect()
+        else:
+            self._found = client
 
     def close(self, wait: float) -> None:
         """Hand over what is kept, for at most `wait` seconds, and hang up."""
-        if self._client is not None:
-            self._client.timeout = wait
+        deadline = time.monotonic() + wait
+        self.flush()
+        while self._client is not None and self._kept and time.monotonic() < deadline:
+            time.sleep(0.005)
             self.flush()
+        self._closed = True
         if self._client is not None:
             self._client.disconnect()
         self.counters["lost at the end"] += len(self._kept)

@@ -11,7 +11,7 @@ from Strategy.host import Host, StrategyError, load_strategy
 from Strategy.order_link import OrderLink
 
 BATCH: Final = 256  # records between two sends of orders: a millisecond's work at most
-SLEEP_S: Final = 0.05  # a sleeping Strategy looks round so often (stop, order link, new tape)
+ROUND_S: Final = 0.05  # so often a Strategy looks round, busy or asleep (stop, order link, new tape)
 SEARCH_S: Final = 0.02  # between two looks for a tape that is not there
 FAREWELL_S: Final = 0.3  # for the last orders when stopping
 
@@ -68,15 +68,19 @@ class StrategyProcess:
         """Until told to stop; then drain what is on the tape."""
         part = self._part
         while not part.stopping:
-            self._link.tend()
+            self._housekeeping()
             if self._attached is None and not self._attach():
                 time.sleep(SEARCH_S)
             else:
-                self._follow()
-            part.check_link()
-            if part.status_due():
-                part.report(self.status())
+                self._follow(time.monotonic() + ROUND_S)
         self._drain()
+
+    def _housekeeping(self) -> None:
+        """What need not be looked at for every record: order link, supervisor, status."""
+        self._link.tend()
+        self._part.check_link()
+        if self._part.status_due():
+            self._part.report(self.status())
 
     def _attach(self) -> bool:
         """Look for a tape; a fresh host starts at its head, with the book's last prices."""
@@ -108,18 +112,18 @@ class StrategyProcess:
     def _attached_missed(self) -> int:
         return self._attached.tape.missed if self._attached is not None else 0
 
-    def _follow(self) -> None:
-        """Work until there is nothing new, or a status is due, or the tape has ended."""
+    def _follow(self, until: float) -> None:
+        """Work and sleep on the tape until `until`, or a stop, or the tape's end."""
         attached, host = self._attached, self._host
         assert attached is not None and host is not None
         part, tape = self._part, attached.tape
-        for _ in range(256):  # rounds before link and status are looked at again
-            if not self._work(tape, host):
-                if attached.finished:
-                    self._detach()
-                elif not part.stopping:
-                    tape.wait(SLEEP_S)
+        while not part.stopping and time.monotonic() < until:
+            if self._work(tape, host):
+                continue
+            if attached.finished:
+                self._detach()
                 return
+            tape.wait(ROUND_S)
 
     def _work(self, tape: TapeReader, host: Host) -> bool:
         """One batch; False when there was none."""

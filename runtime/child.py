@@ -22,7 +22,8 @@ CRASH_LIMIT: Final = 5  # crashes in a row …
 CRASH_WINDOW_S: Final = 30.0  # … each within so long of the start before it: then it keeps dying
 FIRST_DELAY_S: Final = 0.05  # before the first restart; doubles with each crash in a row
 LONGEST_DELAY_S: Final = 2.0
-MAX_LINE: Final = 1 << 20  # a longer line without an end is not a status
+MAX_LINE: Final = 1 << 20  # bytes: a longer line is not a status, and of output it is shown in pieces
+READ_BYTES: Final = 1 << 16
 
 
 class State(StrEnum):
@@ -85,6 +86,7 @@ class Child:
         mine.setblocking(False)
         os.set_blocking(output, False)
         self._loop, self._link, self._output = loop, mine, output
+        self._link_rest = self._output_rest = b""
         loop.add(mine, lambda _: self._read_link())
         loop.add(output, lambda _: self._read_output())
         with contextlib.suppress(psutil.Error):
@@ -96,17 +98,18 @@ class Child:
 
     # -------------------------------------------------------------------------------------- what it says
 
-    def _read_link(self) -> None:
+    def _read_link(self) -> bool:
+        """Read what is there; False when there was nothing."""
         assert self._link is not None
         try:
-            data = self._link.recv(1 << 16)
+            data = self._link.recv(READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except ConnectionError:
             data = b""
         if not data:
             self._loop_remove_link()
-            return
+            return False
         *lines, rest = (self._link_rest + data).split(b"\n")
         self._link_rest = rest if len(rest) < MAX_LINE else b""
         for line in lines:
@@ -117,6 +120,7 @@ class Child:
             if "status" in message:
                 self.status = message["status"]
                 self.status_at = time.monotonic()
+        return True
 
     def _loop_remove_link(self) -> None:
         if self._link is not None and self._loop is not None:
@@ -124,24 +128,32 @@ class Child:
             self._link.close()
             self._link = None
 
-    def _read_output(self) -> None:
+    def _read_output(self) -> bool:
+        """Read what is there; False when there was nothing."""
         assert self._output is not None
         try:
-            data = os.read(self._output, 1 << 16)
+            data = os.read(self._output, READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         if not data:
             self._close_output()
-            return
+            return False
         *lines, self._output_rest = (self._output_rest + data).split(b"\n")
+        if len(self._output_rest) > MAX_LINE:
+            lines.append(self._output_rest)
+            self._output_rest = b""
         for line in lines:
             self._on_line(self, line.decode("utf-8", "replace"))
+        return True
 
     def _close_output(self) -> None:
         if self._output is not None and self._loop is not None:
             self._loop.remove(self._output)
             os.close(self._output)
             self._output = None
+            if self._output_rest:
+                self._on_line(self, self._output_rest.decode("utf-8", "replace"))
+                self._output_rest = b""
 
     # ------------------------------------------------------------------------------------------ its end
 
@@ -150,16 +162,10 @@ class Child:
         if self._process is None or self._process.poll() is None:
             return False
         self.exit_code = self._process.returncode
-        while self._output is not None:
-            before = self._output_rest
-            self._read_output()
-            if self._output_rest == before:
-                break
-        while self._link is not None:
-            before = self._link_rest
-            self._read_link()
-            if self._link_rest == before:
-                break
+        while self._output is not None and self._read_output():
+            pass
+        while self._link is not None and self._read_link():
+            pass
         self._loop_remove_link()
         self._close_output()
         self._process = self._usage = None

@@ -22,7 +22,7 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
-Callback = Callable[[int], None]  # called with the event mask; hang-up and error count as readable
+Callback = Callable[[int], object]  # called with the event mask; hang-up and error count as readable
 
 
 class PortInUse(Exception):
@@ -90,15 +90,19 @@ def listen(host: str, port: int, key: str) -> socket.socket:
     return server
 
 
-def accept(server: socket.socket) -> socket.socket | None:
-    """The next waiting connection, non-blocking and without Nagle's delay; None when there is none."""
-    try:
-        connection, _ = server.accept()
-    except (BlockingIOError, ConnectionAbortedError):
-        return None
-    connection.setblocking(False)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+def accept(server: socket.socket) -> tuple[socket.socket, str] | None:
+    """The next waiting connection, non-blocking and without Nagle's delay, and its `host:port`; None if none."""
+    while True:
+        try:
+            connection, address = server.accept()
+        except BlockingIOError:
+            return None
+        except ConnectionAbortedError:
+            continue
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):  # macOS refuses it on one that has been reset already
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection, "{}:{}".format(*address[:2])
 
 
 def start_connect(host: str, port: int) -> socket.socket:

@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -39,6 +40,7 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h: starting again will not help
 LINK_FD: Final = "ALGOSIM_LINK_FD"
 RUN_ID: Final = "ALGOSIM_RUN_ID"
 STATUS_PERIOD_S: Final = 1.0
+DESCRIPTORS: Final = 4096  # two ports of at most 1,000 clients each, and what else a part opens
 _PR_SET_TIMERSLACK: Final = 29
 
 
@@ -56,6 +58,7 @@ class Part:
         self.run_id = os.environ.get(RUN_ID)
         self._link = link
         self._next_status = 0.0
+        self._unsent = b""  # of a line that the supervisor took only half of
         self._wake, self._waker = socket.socketpair()
         self._wake.setblocking(False)
         self._waker.setblocking(False)
@@ -110,10 +113,14 @@ class Part:
             self.log.debug("status %s", status)
 
     def _send(self, message: Mapping[str, Any]) -> None:
+        """Whole lines or nothing: a supervisor that is busy for a while misses some, and never our time."""
         assert self._link is not None
-        # A supervisor that is busy for a while misses a status line, never our time.
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            self._link.send(msgspec.json.encode(message) + b"\n")
+            if self._unsent:
+                self._unsent = self._unsent[self._link.send(self._unsent) :]
+            if not self._unsent:
+                line = msgspec.json.encode(message) + b"\n"
+                self._unsent = line[self._link.send(line) :]
 
     def _on_signal(self, *_: object) -> None:
         self.stopping = True
@@ -141,7 +148,12 @@ def run_part(name: str, serve: Callable[[Part, Config], None], argv: list[str] |
     except ConfigError as fault:
         print(f"{name}: {fault}", file=sys.stderr)
         return EXIT_CONFIG
-    log = get_logger(name, resolve(config.run.log_dir), arguments.verbose)
+    try:
+        log = get_logger(name, resolve(config.run.log_dir), arguments.verbose)
+    except OSError as fault:
+        print(f"{name}: run.log_dir = {config.run.log_dir!r}: {fault.strerror}", file=sys.stderr)
+        return EXIT_CONFIG
+    allow_many_descriptors()
     part = Part(name, log, link)
     try:
         serve(part, config)
@@ -172,6 +184,14 @@ def _inherited_link() -> socket.socket | None:
     link = socket.socket(fileno=int(fd))
     link.setblocking(False)
     return link
+
+
+def allow_many_descriptors() -> None:
+    """Make room for as many clients as a configuration can ask for; the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def precise_timers() -> None:

@@ -41,7 +41,8 @@ class StatusSocket:
             if len(self._listeners) >= MAX_LISTENERS:
                 self._listeners.pop(0).close()
             self._listeners.append(listener)
-            self._send(listener, self._last)
+            if self._last:
+                self._send(listener, self._last)
 
     def publish(self, status: dict[str, Any]) -> None:
         """Send a status to everyone who listens; who does not read it misses it or is let go."""

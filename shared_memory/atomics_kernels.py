@@ -4,6 +4,7 @@ Numba has no atomics for the CPU; each of these is one LLVM instruction through 
 compiler may neither reorder, merge nor drop it.
 """
 
+import platform
 import sys
 from typing import Any, Final
 
@@ -18,7 +19,12 @@ from trading_lib.jit import jit
 
 _I64: Final = ir.IntType(64)
 _I32: Final = ir.IntType(32)
-_SYS_FUTEX: Final = {"x86_64": 202, "aarch64": 98}
+_NO_FUTEX: Final = 0
+_SYS_FUTEX: Final = (
+    {"x86_64": 202, "aarch64": 98}.get(platform.machine(), _NO_FUTEX)
+    if sys.platform == "linux"
+    else _NO_FUTEX
+)
 _FUTEX_WAKE: Final = 1
 _CLOCK_REALTIME: Final = 0
 
@@ -135,11 +141,8 @@ def wall_ns() -> Any:
     return moment[0] * 1_000_000_000 + moment[1]
 
 
-_MACHINE = "aarch64" if "aarch64" in sys.implementation._multiarch else "x86_64"
-_FUTEX = _SYS_FUTEX[_MACHINE]
-
-
 @jit
 def futex_wake(address: int) -> None:
-    """Wake every process that sleeps on the int32 at `address`."""
-    _syscall(_FUTEX, address, _FUTEX_WAKE, 2147483647, 0, 0, 0)
+    """Wake every process that sleeps on the int32 at `address` (where there is no futex, none sleeps)."""
+    if _SYS_FUTEX != _NO_FUTEX:
+        _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, 2147483647, 0, 0, 0)

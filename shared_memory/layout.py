@@ -32,6 +32,7 @@ TAPE_MAGIC: Final = 0x31455041544C4741  # "AGLTAPE1"
 BELL_MAGIC: Final = 0x314C4C4542474C41  # "ALGBELL1"
 LAYOUT_VERSION: Final = 1
 
+STATE_STARTING: Final = 0  # named, but its doorbells are not: not to be used yet
 STATE_LIVE: Final = 1
 STATE_CLOSED: Final = 2  # its owner has stopped, or replaced it: look for a new segment under the name
 

@@ -5,6 +5,7 @@ reader takes the pair `seq` points at and looks at `seq` again. There is no mome
 could leave a reader stuck, and no way to read half of one pair and half of another.
 """
 
+import contextlib
 import ctypes
 import os
 import time
@@ -100,7 +101,7 @@ class SharedPriceBook:
             while not segment.publish(replace=False):
                 self._remove_dead()
         except BaseException:
-            segment.path.unlink(missing_ok=True)
+            segment.unlink()
             segment.close()
             raise
         return segment
@@ -292,7 +293,8 @@ class SharedPriceBook:
             from shared_memory.book_kernels import gather
 
             words = np.frombuffer(self._segment.map, np.int64)[_FIRST_WORD:]
-            gather(words, words.view(np.float64), count, prices, times)
+            with contextlib.nullcontext() if TOTAL_STORE_ORDER else self._segment.lock():
+                gather(words, words.view(np.float64), count, prices, times)
         else:
             self._gather(count, prices, times)
         return BookSnapshot(symbols, prices, times)

@@ -36,6 +36,8 @@ SHM_DIR: Final = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfil
 TOTAL_STORE_ORDER: Final = platform.machine().lower() in ("x86_64", "amd64")
 """On x86-64 loads and stores are seen in program order; elsewhere pure Python, which cannot fence, locks."""
 
+_MAP_FLAGS: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+"""Page tables are filled at once: a page fault in the middle of a burst costs tens of microseconds."""
 _FLOCK_FORMAT: Final = "hhqqi"  # struct flock on 64-bit Linux
 _fence_lock = threading.Lock()
 
@@ -64,6 +66,7 @@ class Segment:
     def __init__(self, name: str, fd: int, writable: bool) -> None:
         self.name = name
         self.path = SHM_DIR / name
+        self._temporary: Path | None = None  # its name until it is published, where it needs one
         self.fd = fd
         self.writable = writable
         self._pid = os.getpid()
@@ -74,8 +77,8 @@ class Segment:
         self._map()
 
     def _map(self) -> None:
-        access = mmap.ACCESS_WRITE if self.writable else mmap.ACCESS_READ
-        self.map = mmap.mmap(self.fd, os.fstat(self.fd).st_size, access=access)
+        rights = mmap.PROT_READ | mmap.PROT_WRITE if self.writable else mmap.PROT_READ
+        self.map = mmap.mmap(self.fd, os.fstat(self.fd).st_size, _MAP_FLAGS, rights)
         self.bytes = memoryview(self.map)
         self.words = self.bytes.cast("q")
 
@@ -87,7 +90,7 @@ class Segment:
 
         Raises SegmentError naming the configuration `key` when there is not enough space.
         """
-        fd, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=SHM_DIR)
+        fd, temporary = _nameless_file(name)
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(fd, 0, size)
@@ -95,7 +98,8 @@ class Segment:
                 os.ftruncate(fd, size)
         except OSError as fault:
             os.close(fd)
-            Path(temporary).unlink()
+            if temporary is not None:
+                temporary.unlink()
             if fault.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG):
                 raise SegmentError(
                     f"not enough shared memory for {name}: {size:,} bytes wanted in {SHM_DIR}; "
@@ -103,22 +107,24 @@ class Segment:
                 ) from None
             raise
         segment = cls(name, fd, writable=True)
-        segment.path = Path(temporary)
+        segment._temporary = temporary
         return segment
 
     def publish(self, replace: bool) -> bool:
         """Give the segment its name, all at once. False if the name is taken and not to be replaced."""
-        final = SHM_DIR / self.name
-        if replace:
-            self.path.replace(final)
-        else:
+        while True:
             try:
-                final.hardlink_to(self.path)
+                if self._temporary is None:  # a directory descriptor makes it linkat, which follows the link
+                    os.link(f"/proc/self/fd/{self.fd}", self.path, src_dir_fd=self.fd, follow_symlinks=True)
+                else:
+                    self.path.hardlink_to(self._temporary)
             except FileExistsError:
-                return False
-            self.path.unlink()
-        self.path = final
-        return True
+                if not replace:
+                    return False
+                self.path.unlink(missing_ok=True)
+            else:
+                self._forget_temporary()
+                return True
 
     @classmethod
     def attach(cls, name: str, magic: int, writable: bool = False) -> "Segment":
@@ -198,7 +204,9 @@ class Segment:
 
     def _reopen_after_fork(self) -> None:
         """A forked child shares its parent's lock: give it a descriptor, and so a lock, of its own."""
-        self.fd = os.open(_fd_path(self.fd, self.path), os.O_RDWR if self.writable else os.O_RDONLY)
+        inherited = self.fd
+        self.fd = os.open(_fd_path(inherited, self.path), os.O_RDWR if self.writable else os.O_RDONLY)
+        os.close(inherited)
         self._pid = os.getpid()
         self._thread_lock = threading.Lock()
 
@@ -237,9 +245,15 @@ class Segment:
     def close(self) -> None:
         """Unmap and close; also what `claim` held is free again."""
         if self.fd >= 0:
+            self._forget_temporary()
             self._unmap()
             os.close(self.fd)
             self.fd = -1
+
+    def _forget_temporary(self) -> None:
+        if self._temporary is not None:
+            self._temporary.unlink(missing_ok=True)
+            self._temporary = None
 
     def _unmap(self) -> None:
         self.words.release()
@@ -252,6 +266,15 @@ class Segment:
             named, mine = self.path.stat(), os.fstat(self.fd)
             if (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
                 self.path.unlink()
+
+
+def _nameless_file(name: str) -> tuple[int, Path | None]:
+    """A new file that vanishes with a killed maker; where there is no such thing, one with a temporary name."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # not every file system can
+            return os.open(SHM_DIR, os.O_TMPFILE | os.O_RDWR, 0o600), None
+    fd, path = tempfile.mkstemp(prefix=f".{name}.", dir=SHM_DIR)
+    return fd, Path(path)
 
 
 def _fd_path(fd: int, path: Path) -> str:

@@ -25,6 +25,7 @@ from shared_memory.layout import (
     STATE,
     STATE_CLOSED,
     STATE_LIVE,
+    STATE_STARTING,
     TAPE_CHECKPOINTS,
     TAPE_INTENT,
     TAPE_MAGIC,
@@ -115,29 +116,32 @@ class TapeWriter:
             tape_name(name), PAGE + capacity * RECORD_BYTES, f"OrderBook.tape_capacity ({capacity})"
         )
         try:
-            segment.write_header(TAPE_MAGIC, capacity, run_id, 1, STATE_LIVE)
+            segment.write_header(TAPE_MAGIC, capacity, run_id, 1, STATE_STARTING)
             segment.claim()
-            bells = prepare_bells(tape_name(name), run_id)
+            if not segment.publish(replace=False):
+                segment.close()
+                return None
+            bells = prepare_bells(tape_name(name), run_id)  # only who has the tape's name gets so far
+            bells.claim()
             bells.publish(replace=True)
-            if segment.publish(replace=False):
-                return cls(segment, bells, adopted=False)
-            bells.close()
+            segment.words[STATE] = STATE_LIVE
+            return cls(segment, bells, adopted=False)
         except BaseException:
-            segment.path.unlink(missing_ok=True)
+            segment.unlink()
             segment.close()
             raise
-        segment.path.unlink(missing_ok=True)
-        segment.close()
-        return None
 
     @classmethod
     def _adopt(cls, old: Segment, name: str, capacity: int, run_id: str | None) -> "TapeWriter | None":
-        if old.closed or old.capacity != capacity or (run_id is not None and run_id != old.run_id):
+        if old.closed or old.words[STATE] != STATE_LIVE or old.capacity != capacity:
+            return None
+        if run_id is not None and run_id != old.run_id:
             return None
         try:
             bells = Segment.attach(bells_name(tape_name(name)), BELL_MAGIC, writable=True)
         except SegmentError:
             return None
+        bells.claim()
         writer = cls(old, bells, adopted=True)
         if run_id is None and not writer.panel.readers:
             writer.panel.close()
@@ -235,12 +239,16 @@ class TapeWriter:
         """Where the segment is mapped, for the compiled path."""
         return ctypes.addressof(ctypes.c_char.from_buffer(self.segment.map))
 
+    def unlink(self) -> None:
+        """Remove the names: nobody can attach any more."""
+        self.segment.unlink()
+        self._bells.unlink()
+
     def close(self) -> None:
         """A clean stop: mark the tape closed, wake everyone, remove the names."""
         self._words[STATE] = STATE_CLOSED
         self.panel.ring()
-        self.segment.unlink()
-        self._bells.unlink()
+        self.unlink()
         self.panel.close()
         self.segment.close()
 
@@ -254,14 +262,14 @@ class TapeReader:
 
     def __init__(self, name: str) -> None:
         self._segment = Segment.attach(tape_name(name), TAPE_MAGIC)
+        self._words = self._segment.words
         try:
-            if self._segment.closed:
-                raise SegmentMissing(f"tape {name!r} is closed")
+            if self._segment.closed or self._words[STATE] != STATE_LIVE:
+                raise SegmentMissing(f"tape {name!r} is closed, or not open yet")
             self._bell = Doorbell(tape_name(name))
         except SegmentError:
             self._segment.close()
             raise
-        self._words = self._segment.words
         self.capacity = self._segment.capacity
         self.cursor = self.tail
         self.missed = 0  # records overwritten before they were read

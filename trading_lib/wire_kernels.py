@@ -50,7 +50,12 @@ def _write_number(out: Any, at: int, number: int, digits: int) -> Any:
 @jit
 def _write_price(out: Any, at: int, mantissa: int, decimals: int) -> Any:
     """Write mantissa / 10^decimals as Python's repr does; -1 where repr would use an exponent or round."""
-    if mantissa >= EXACT_REPR or decimals > 18 or (decimals > 4 and mantissa < _POWERS_INT[decimals - 4]):
+    if (
+        mantissa < 0
+        or mantissa >= EXACT_REPR
+        or decimals > 18
+        or (decimals > 4 and mantissa < _POWERS_INT[decimals - 4])
+    ):
         return -1
     scale = _POWERS_INT[decimals]
     at = _write_number(out, at, mantissa // scale, 1)
@@ -145,7 +150,7 @@ def read_symbol(data: Any, at: int, end: int) -> Any:
         if byte == COMMA:
             return (i if i > at else -1), first, second, third
         place = i - at
-        if byte == STAR or place >= 24:
+        if byte == STAR or byte == 0 or place >= 24:  # a NUL would be lost in the words
             return -1, first, second, third
         shifted = np.uint64(byte) << np.uint64(8 * (place & 7))
         if place < 8:

@@ -7,11 +7,14 @@ import numpy as np
 from Gateway.providers.provider import Batch, Provider, empty_batch
 from trading_lib.models import Kind
 
+_MAX_NS = 2**63 - 1
+
 
 class Limit(Provider):
     """The first `ticks` ticks of a source, or its first `duration_ns` of event time, then one END record.
 
-    What stands between the last tick and the next one goes with the last. Event time adds up over epochs.
+    What stands between the last tick and the next one goes with the last, but no new epoch. Event time adds
+    up over epochs.
     Exactly one of the two limits is to be given.
     """
 
@@ -49,10 +52,13 @@ class Limit(Provider):
 
     def _within_ticks(self, batch: Batch) -> int:
         positions = np.flatnonzero(batch.kinds == Kind.TICK)
-        if positions.shape[0] <= self._ticks_left:
-            self._ticks_left -= positions.shape[0]
+        allowed = self._ticks_left
+        self._ticks_left = max(0, allowed - positions.shape[0])
+        if positions.shape[0] < allowed:
             return batch.size
-        return int(positions[self._ticks_left])
+        after = int(positions[allowed - 1]) + 1 if allowed else 0
+        too_many = np.flatnonzero(np.isin(batch.kinds[after:], (Kind.TICK, Kind.EPOCH)))
+        return after + int(too_many[0]) if too_many.shape[0] else batch.size
 
     def _within_time(self, batch: Batch) -> int:
         assert self._duration is not None
@@ -64,7 +70,7 @@ class Limit(Provider):
                 if self._epoch_start is not None:
                     self._elapsed_before += self._last_ts - self._epoch_start
                 self._epoch_start = int(batch.times[start])
-            last = self._epoch_start + self._duration - self._elapsed_before
+            last = min(self._epoch_start + self._duration - self._elapsed_before, _MAX_NS)
             within = int(np.searchsorted(batch.times[start:stop], last, side="left"))
             if within < stop - start:
                 return start + within

@@ -1,0 +1,1 @@
+"""Benchmarks: `python benchmarks/latency.py` measures everything and writes RESULTS.md."""

@@ -1,0 +1,250 @@
+"""The same pipeline over ZeroMQ, as a good pyzmq user would write it: what ours is measured against.
+
+    gateway ─ PUB tcp ─▶ book ─ PUB ipc ─▶ strategy ─ PUSH tcp ─▶ order manager
+
+Four Python processes that do the work of ours. The gateway publishes the same random walk in the same 1 ms
+bursts, one text message per tick, `SYMBOL,PRICE,NS,DUE`, made before its instant. The book parses it, keeps the
+latest price of each symbol, stamps it and publishes it on. The strategy updates the same moving average on every
+tick and pushes an order on every n-th. The order manager takes the time before anything else.
+
+Nothing is made slow: blocking `recv` (the quickest way to wait), messages of one part, no poller, packed structs
+behind the book, ipc between book and strategy (there our pipeline uses memory; the other two are TCP in both), no
+high-water mark, so nothing is dropped, and publishers that wait for their subscriber. The schedule and its clock
+are our Gateway's. The strategy has no host around it: no frozen struct per tick, no client order ids, no log.
+
+`python benchmarks/zmq_pipeline.py ROLE OPTIONS` is one process; `run` starts the four.
+"""
+
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import zmq
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks.system import Failed, Usage, usage
+from Gateway.providers import RandomWalkProvider
+from runtime.part import precise_timers
+from testing.harness import free_port
+from trading_lib.histogram import Histogram
+from trading_lib.indicators import SMA
+
+ROLES: Final = ("gateway", "book", "strategy", "order_manager")
+SYMBOLS: Final = ("AAPL", "GOOG", "IBM", "MSFT")
+START_NS: Final = 1_735_828_200_000_000_000
+BURST_NS: Final = 1_000_000
+SPIN_NS: Final = 60_000  # as our Gateway: sleep until shortly before the instant, then look at the clock
+WINDOW: Final = 20
+IDLE_MS: Final = 30_000  # a process that hears nothing for so long ends: none is left behind
+PATIENCE_S: Final = 60.0
+END: Final = b""  # the last message; everyone passes it on and ends
+UPDATE: Final = struct.Struct("<24sdqqq")  # symbol, price, event ns, due, booked
+ORDER: Final = struct.Struct("<24sBddqqq")  # symbol, side, quantity, price, due, booked, decided
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What the four processes agree on. `warm` orders are not counted."""
+
+    ticks_per_burst: int
+    bursts: int
+    warm: int
+    feed: str
+    updates: str
+    orders: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What came of it: histograms by stage, what each process used while it was measured, for how long."""
+
+    stages: dict[str, Histogram]
+    before: dict[str, Usage]
+    after: dict[str, Usage]
+    seconds: float
+
+
+def publisher(context: "zmq.Context[zmq.Socket[bytes]]", address: str) -> "zmq.Socket[bytes]":
+    """A PUB socket (an XPUB, to know when its subscriber is there) that never drops."""
+    socket = context.socket(zmq.XPUB)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVTIMEO, IDLE_MS)
+    socket.bind(address)
+    socket.recv()
+    return socket
+
+
+def subscriber(context: "zmq.Context[zmq.Socket[bytes]]", address: str) -> "zmq.Socket[bytes]":
+    """A SUB socket for everything."""
+    socket = context.socket(zmq.SUB)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.RCVTIMEO, IDLE_MS)
+    socket.setsockopt(zmq.SUBSCRIBE, b"")
+    socket.connect(address)
+    return socket
+
+
+def ticks(per_burst: int) -> Iterator[list[bytes]]:
+    """Bursts of `SYMBOL,PRICE,NS,` for ever: our random walk, read ahead."""
+    source = RandomWalkProvider(SYMBOLS, START_NS, seed=42)
+    while True:
+        batch = source.read(per_burst * 64)
+        columns = zip(batch.symbols.tolist(), batch.values.tolist(), batch.times.tolist(), strict=True)
+        texts = [
+            f"{SYMBOLS[i]},{value / 10 ** source.decimals[i]},{ts},".encode() for i, value, ts in columns
+        ]
+        for start in range(0, len(texts), per_burst):
+            yield texts[start : start + per_burst]
+
+
+def gateway(options: Options) -> dict[str, Histogram]:
+    """Publish every burst at its instant, whatever the others do."""
+    precise_timers()
+    due_to_sent = Histogram()
+    with zmq.Context() as context, publisher(context, options.feed) as feed:
+        print("ready", flush=True)
+        send = feed.send
+        start = time.monotonic_ns() + 50 * BURST_NS
+        wall = time.time_ns() - time.monotonic_ns()
+        for number, texts in zip(range(options.bursts), ticks(options.ticks_per_burst), strict=False):
+            due = start + number * BURST_NS
+            stamp = b"%d" % (due + wall)
+            messages = [text + stamp for text in texts]
+            left = due - time.monotonic_ns() - SPIN_NS
+            if left > 0:
+                time.sleep(left / 1e9)
+            while time.monotonic_ns() < due:
+                pass
+            for message in messages:
+                send(message)
+            due_to_sent.record(time.monotonic_ns() - due)
+        send(END)
+    return {"due→sent": due_to_sent}
+
+
+def book(options: Options) -> dict[str, Histogram]:
+    """Parse, keep the latest price, stamp, publish."""
+    latest: dict[bytes, tuple[float, int]] = {}
+    with (
+        zmq.Context() as context,
+        publisher(context, options.updates) as updates,
+        subscriber(context, options.feed) as feed,
+    ):
+        receive, send, pack, now = feed.recv, updates.send, UPDATE.pack, time.time_ns
+        while message := receive():
+            symbol, text, ts, due = message.split(b",")
+            price, when = float(text), int(ts)
+            latest[symbol] = price, when
+            send(pack(symbol, price, when, int(due), now()))
+        send(END)
+    return {}
+
+
+def strategy(options: Options) -> dict[str, Histogram]:
+    """A moving average of every tick, an order on the last of each burst."""
+    averages: dict[bytes, SMA] = {}
+    count, side = 0, 0
+    with zmq.Context() as context, context.socket(zmq.PUSH) as orders:
+        orders.setsockopt(zmq.SNDHWM, 0)
+        orders.connect(options.orders)
+        with subscriber(context, options.updates) as updates:
+            receive, unpack, every = updates.recv, UPDATE.unpack, options.ticks_per_burst
+            while message := receive():
+                symbol, price, _, due, booked = unpack(message)
+                average = averages.get(symbol)
+                if average is None:
+                    average = averages[symbol] = SMA(WINDOW)
+                average.update(price)
+                count += 1
+                if count == every:
+                    count, side = 0, 1 - side
+                    orders.send(ORDER.pack(symbol, side, 1.0, price, due, booked, time.time_ns()))
+            orders.send(END)
+    return {}
+
+
+def order_manager(options: Options) -> dict[str, Histogram]:
+    """Take the time, read the order, count its stages."""
+    names = ("tick→book", "book→decision", "decision→order", "tick→order")
+    to_book, to_decision, to_order, total = histograms = [Histogram() for _ in names]
+    left = options.warm
+    with zmq.Context() as context, context.socket(zmq.PULL) as orders:
+        orders.setsockopt(zmq.RCVHWM, 0)
+        orders.setsockopt(zmq.RCVTIMEO, IDLE_MS)
+        orders.bind(options.orders)
+        while message := orders.recv():
+            wall = time.time_ns()
+            _, _, _, _, due, booked, decided = ORDER.unpack(message)
+            if left:
+                left -= 1
+                continue
+            to_book.record(booked - due)
+            to_decision.record(decided - booked)
+            to_order.record(wall - decided)
+            total.record(wall - due)
+    return dict(zip(names, histograms, strict=True))
+
+
+def run(rate: int, seconds: float, warm_s: float) -> Run:
+    """Run the four processes at `rate` ticks a second (a multiple of 1,000). Raises Failed."""
+    with tempfile.TemporaryDirectory(prefix="algosim-zmq-") as folder:
+        options = Options(
+            ticks_per_burst=rate // 1000,
+            bursts=round((warm_s + seconds) * 1000),
+            warm=round(warm_s * 1000),
+            feed=f"tcp://127.0.0.1:{free_port()}",
+            updates=f"ipc://{folder}/updates",
+            orders=f"tcp://127.0.0.1:{free_port()}",
+        )
+        processes = {role: _start(role, options) for role in reversed(ROLES)}
+        try:
+            return _watch(processes, seconds, warm_s)
+        finally:
+            for process in processes.values():
+                process.kill()
+                process.communicate()
+
+
+def _start(role: str, options: Options) -> "subprocess.Popen[bytes]":
+    arguments = [sys.executable, __file__, role, msgspec.json.encode(options).decode()]
+    return subprocess.Popen(
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def _watch(processes: "dict[str, subprocess.Popen[bytes]]", seconds: float, warm_s: float) -> Run:
+    gateway_says = processes["gateway"].stdout
+    assert gateway_says is not None
+    gateway_says.readline()  # READY: its subscriber is there
+    time.sleep(warm_s)
+    begun, before = time.monotonic(), {role: usage(process.pid) for role, process in processes.items()}
+    time.sleep(seconds * 0.9)  # the rest is theirs: they end by themselves
+    ended, after = time.monotonic(), {role: usage(process.pid) for role, process in processes.items()}
+    stages: dict[str, Histogram] = {}
+    for role, process in processes.items():
+        try:
+            said, complaint = process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"pyzmq {role}: did not end within {PATIENCE_S:g} s") from None
+        if process.returncode:
+            raise Failed(f"pyzmq {role}: {complaint.decode(errors='replace').strip()[-400:]}")
+        stages.update({name: Histogram.from_dict(plain) for name, plain in json.loads(said).items()})
+    return Run(stages, before, after, ended - begun)
+
+
+def main(role: str, options: str) -> None:
+    """Be one of the four; prints its histograms as JSON at the end."""
+    work: Any = {"gateway": gateway, "book": book, "strategy": strategy, "order_manager": order_manager}[role]
+    found = work(msgspec.json.decode(options, type=Options))
+    print(json.dumps({name: histogram.to_dict() for name, histogram in found.items()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
