@@ -9,14 +9,17 @@ means the same thing.
 
 import re
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, inspect
 
 ROOT: Final = Path(__file__).resolve().parent
 DEFAULT_CONFIG: Final = ROOT / "config.json"
+
+SLOWEST: Final = 1e-6  # ticks per second
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -24,7 +27,8 @@ NonNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Sentiment = Annotated[int, Meta(ge=0, le=100)]
 Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/=\-^:]{1,24}$")]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._\-]{1,64}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._\-]{0,63}$")]  # of a file in /dev/shm
+StrategyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._\-]{1,24}$")]  # goes over the wire like a symbol
 
 
 class ConfigError(Exception):
@@ -38,7 +42,7 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Instrument(Section, frozen=True):
     """What is known of one symbol."""
 
-    tick_size: Positive = 0.0001
+    tick_size: Annotated[float, Meta(ge=1e-15, le=1e9)] = 0.0001
     multiplier: Positive = 1.0
     currency: str = "USD"
     session: str | None = None
@@ -50,7 +54,7 @@ class Run(Section, frozen=True):
 
     seed: Annotated[int, Meta(ge=0)] = 42
     start: str = "2025-01-02T14:30:00Z"  # event time of a simulated market's first record
-    duration_s: NonNegative = 0.0  # event time; 0: until stopped
+    duration_s: Annotated[float, Meta(ge=0, le=9e9)] = 0.0  # event time; 0: until stopped
     export_dir: str = "runs"
     log_dir: str = "logs"
 
@@ -67,14 +71,16 @@ class Pace(Section, frozen=True):
     """How fast records leave: so many a second, or by their own event time."""
 
     mode: Literal["ticks_per_s", "event"] = "ticks_per_s"
-    ticks_per_s: NonNegative = 200.0  # 0: as fast as the consumers can take
+    ticks_per_s: Annotated[float, Meta(ge=0, le=1e9)] = 200.0  # 0: as fast as the consumers can take
 
 
 class Schedule(Section, frozen=True):
     """When a simulated market's records happen, and how fast event time passes."""
 
-    dt_fixed_ms: Positive = 200.0
-    speed: Positive = 1.0  # wall-clock pacing only: event seconds per wall second
+    dt_fixed_ms: Annotated[float, Meta(ge=1e-6, le=1e12)] = 200.0
+    speed: Annotated[float, Meta(ge=1e-6, le=1e9)] = (
+        1.0  # wall-clock pacing only: event seconds per wall second
+    )
 
 
 class News(Section, frozen=True):
@@ -117,7 +123,7 @@ class OrderBookSection(Section, frozen=True):
 class StrategyEntry(Section, frozen=True):
     """One strategy file, its parameters and the symbols it wants (none: all)."""
 
-    id: Name
+    id: StrategyId
     path: str
     params: dict[str, Any] = field(default_factory=dict)
     symbols: tuple[Symbol, ...] = ()
@@ -211,20 +217,66 @@ def to_json(config: Config) -> bytes:
 def _explain(source: str, tree: object, message: str) -> str:
     """msgspec's `Expected … - at `$.A.b`` as `config.json: A.b = value: expected …`."""
     problem, _, where = message.partition(" - at ")
-    keys = re.findall(r"\.([^.\[\]`]+)|\[(\d+)\]", where)
-    value: object = tree
-    for name, index in keys:
-        if isinstance(value, dict) and name in value:
+    value, kind, dotted = tree, inspect.type_info(Config), ""
+    for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", where):
+        if isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
+            value, kind = value[int(index)], kind.item_type
+            dotted += f"[{index}]"
+        elif isinstance(kind, inspect.DictType) and isinstance(value, dict):  # msgspec does not say which key
+            name, kind = _first_wrong(value, kind.value_type), kind.value_type
             value = value[name]
-        elif isinstance(value, list | tuple) and index and int(index) < len(value):
-            value = value[int(index)]
-        else:
-            value = None
-    dotted = "".join(f".{name}" if name else f"[{index}]" for name, index in keys).lstrip(".")
-    problem = problem[:1].lower() + problem[1:]
-    if "unknown field" in problem or "missing required field" in problem:
-        return f"{source}: {dotted or 'top level'}: {problem}"
-    return f"{source}: {dotted} = {value!r}: {problem}"
+            dotted += f".{name}"
+        elif isinstance(kind, inspect.StructType) and isinstance(value, dict):
+            kind = next(known.type for known in kind.fields if known.encode_name == name)
+            value = value[name]
+            dotted += f".{name}"
+    dotted = dotted.lstrip(".")
+    named = re.search(r"(unknown|required) field `(.*)`$", problem)
+    if named is not None:
+        key = f"{dotted}.{named[2]}".lstrip(".")
+        known = ", ".join(f.encode_name for f in kind.fields) if isinstance(kind, inspect.StructType) else ""
+        return f"{source}: {key}: " + (
+            f"no such key, only {known}" if named[1] == "unknown" else "is missing"
+        )
+    if where.startswith("`key`"):
+        return f"{source}: {dotted}: {problem[:1].lower()}{problem[1:]}, got {', '.join(map(repr, value))}"
+    return f"{source}: {dotted or 'top level'} = {value!r}: expected {_expected(kind)}"
+
+
+def _first_wrong(entries: dict[str, object], kind: inspect.Type) -> str:
+    assert isinstance(kind, inspect.StructType)
+    for key, entry in entries.items():
+        try:
+            msgspec.convert(entry, kind.cls)
+        except msgspec.ValidationError:
+            return key
+    raise AssertionError("msgspec refused one of these")
+
+
+def _expected(kind: inspect.Type) -> str:
+    """What is allowed, for a person."""
+    if isinstance(kind, inspect.LiteralType):
+        return " or ".join(repr(value) for value in kind.values)
+    if isinstance(kind, inspect.UnionType):
+        return " or ".join(map(_expected, kind.types))
+    if isinstance(kind, inspect.IntType | inspect.FloatType):
+        bounds = {"above": kind.gt, "at least": kind.ge, "at most": kind.le}
+        text = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+        return f"a {'whole ' if isinstance(kind, inspect.IntType) else ''}number {text}".rstrip()
+    if isinstance(kind, inspect.StrType):
+        return f"text like {kind.pattern}" if kind.pattern else "text"
+    if isinstance(kind, inspect.VarTupleType):
+        bounds = {"at least": kind.min_length, "at most": kind.max_length}
+        text = " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound)
+        return f"a list of {text} entries" if text else "a list"
+    return {inspect.BoolType: "true or false", inspect.NoneType: "null"}.get(type(kind), "an object")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_together(source: str, config: Config) -> None:
@@ -261,8 +313,13 @@ def _check_together(source: str, config: Config) -> None:
         for other, taken in ports.items():
             if key < other and address == taken:
                 refuse(f"{key} and {other} are both {address[1]}")
+    rate, every = config.Gateway.pace.ticks_per_s, config.Gateway.news.every_ticks
+    if 0 < rate < SLOWEST:
+        refuse(f"Gateway.pace.ticks_per_s = {rate}: expected 0 (flat out), or at least {SLOWEST}")
+    if 0 < every < 1:
+        refuse(f"Gateway.news.every_ticks = {every}: expected 0 (no news), or at least 1")
     for key, host in (("Gateway.host", config.Gateway.host), ("OrderManager.host", config.OrderManager.host)):
-        if host not in ("localhost", "::1") and not host.startswith("127."):
+        if not _is_loopback(host):
             refuse(
                 f"{key} = {host!r}: only loopback addresses may be listened on (127.0.0.1, localhost, ::1)"
             )
@@ -270,7 +327,8 @@ def _check_together(source: str, config: Config) -> None:
         start_ns = config.run.start_ns
     except ValueError:
         start_ns = -1
-    if start_ns < 0:
+    if not 0 <= start_ns < 2**63:
         refuse(
-            f"run.start = {config.run.start!r}: expected an ISO 8601 time from 1970 on, like 2025-01-02T14:30:00Z"
+            f"run.start = {config.run.start!r}: expected an ISO 8601 time from 1970 to 2262, "
+            "like 2025-01-02T14:30:00Z"
         )

@@ -29,6 +29,8 @@ from trading_lib.models import NS_PER_S, Kind
 IDLE_S: Final = 0.25  # how often a Gateway with nothing to do looks round
 GREETING_S: Final = 0.02  # how often silence is looked at while a client is new
 FAREWELL_S: Final = 0.4  # how long a stopping Gateway lets its sessions take the rest
+PREPARE_NS: Final = 400_000  # so long before its instant a burst is encoded: just after the last one the
+# processor is needed by those who work on it
 SPIN_NS: Final = 60_000  # a sleep ends some 25 µs late here; the last stretch to an instant is spun
 MAX_BURSTS_PER_ROUND: Final = 16  # before connections are looked after again
 
@@ -195,19 +197,25 @@ class Gateway:
         if not self._flowing:
             self._loop.run_once(limit)
             return
+        if self._prepared is None and not self._sleep_until(self._pacer.next_due() - PREPARE_NS, limit):
+            return
         if self._prepared is None:
             self._prepared = self._prepare(time.monotonic_ns())
         due = self._prepared.burst.due
-        wait = (due - time.monotonic_ns() - SPIN_NS) / NS_PER_S
-        # The poll counts whole milliseconds; what is left of the last one is slept, then spun.
-        self._loop.run_once(min(limit, max(0.0, wait)))
-        wait = (due - time.monotonic_ns() - SPIN_NS) / NS_PER_S
-        if 0 < wait < 0.001:
-            time.sleep(wait)
-            wait = 0.0
-        if wait <= 0:
+        if self._sleep_until(due - SPIN_NS, limit):
             while time.monotonic_ns() < due:
                 pass
+
+    def _sleep_until(self, instant: int, limit: float) -> bool:
+        """Serve clients until `instant`, at most `limit` seconds; whether it has come."""
+        # The poll counts whole milliseconds; what is left of the last one is slept.
+        self._loop.run_once(min(limit, max(0.0, (instant - time.monotonic_ns()) / NS_PER_S)))
+        rest = (instant - time.monotonic_ns()) / NS_PER_S
+        if rest >= 0.001:
+            return False
+        if rest > 0:
+            time.sleep(rest)
+        return True
 
     def say_goodbye(self) -> None:
         """Tell the sessions that this is the end (unless the source said so), and let them take it."""
@@ -249,6 +257,8 @@ def serve(part: Part, config: Config) -> None:
         source, note = make_provider(config)
     except DataError as fault:
         raise CannotStart(f"Gateway.data_path: {fault}") from None
+    except ValueError as fault:  # a tick size or a time that this provider cannot use
+        raise CannotStart(f"Gateway.provider = {config.Gateway.provider!r}: {fault}") from None
     if note:
         part.log.info("%s", note)
     loop = EventLoop()

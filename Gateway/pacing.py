@@ -17,6 +17,7 @@ BURST_NS: Final = 1_000_000  # at more than 1,000 ticks/s, ticks leave in bursts
 HOPELESS_NS: Final = NS_PER_S  # further behind than this the schedule is given up
 BUFFERED: Final = 4096  # records read ahead from the provider
 UNPACED_BATCH: Final = 4096
+MAX_NS: Final = 2**63 - 1
 
 
 class Burst(NamedTuple):
@@ -82,7 +83,8 @@ class Lookahead:
 class Pacer(ABC):
     """Hands out bursts in order. Times are ns on any clock that does not jump, the same for every call.
 
-    A burst can be taken before it is due, so that nothing but the sending is left to do at its instant.
+    A burst can be taken before it is due, so that nothing but the sending is left to do at its instant;
+    `next_due` says when that will be without taking it.
     """
 
     def __init__(self, source: Provider) -> None:
@@ -104,6 +106,10 @@ class Pacer(ABC):
         """Begin the schedule."""
 
     @abstractmethod
+    def next_due(self) -> int:
+        """When the next burst is due (there is one unless `ended`)."""
+
+    @abstractmethod
     def take(self, now: int) -> Burst:
         """The next burst, due or not (there is one unless `ended`)."""
 
@@ -118,6 +124,10 @@ class Unpaced(Pacer):
     def paced(self) -> bool:
         """There is no schedule."""
         return False
+
+    def next_due(self) -> int:
+        """Always."""
+        return 0
 
     def take(self, now: int) -> Burst:
         """The next records, due now."""
@@ -138,9 +148,13 @@ class TicksPerSecond(Pacer):
         """The first burst is due at `now`."""
         self._start, self._burst, self._sent = now, 0, 0
 
+    def next_due(self) -> int:
+        """When the next burst is due."""
+        return self._start + round(self._burst * self._per_burst * NS_PER_S / self._rate)
+
     def take(self, now: int) -> Burst:
         """The next burst; a piece of it when it is longer than what is read ahead."""
-        due = self._start + round(self._burst * self._per_burst * NS_PER_S / self._rate)
+        due = self.next_due()
         if now - due > HOPELESS_NS:
             self.resyncs += 1
             self.start(now)
@@ -172,17 +186,21 @@ class EventTime(Pacer):
     def _due(self, ts: int) -> int:
         return self._start + round((ts - self._start_ts) / self._speed)
 
-    def take(self, now: int) -> Burst:
-        """What is due at the next instant; when we are late, up to a millisecond's worth."""
+    def next_due(self) -> int:
+        """When the next record is due."""
         if self.records.at_epoch:
             self.start(self._due(self._last_ts))
-        due = self._due(self.records.next_ts)
+        return self._due(self.records.next_ts)
+
+    def take(self, now: int) -> Burst:
+        """What is due at the next instant; when we are late, up to a millisecond's worth."""
+        due = self.next_due()
         if now - due > HOPELESS_NS:
             self.resyncs += 1
             self._start += now - due
             due = now
         until = min(now, due + BURST_NS)
-        until_ts = self._start_ts + int((until - self._start) * self._speed)
+        until_ts = min(self._start_ts + int((until - self._start) * self._speed), MAX_NS)
         batch = self.records.take_until(max(until_ts, self.records.next_ts))
         self._last_ts = int(batch.times[-1])
         return Burst(batch, due)

@@ -15,7 +15,6 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +59,21 @@ def fence() -> None:
         pass
 
 
+class SegmentLock:
+    """`with segment.lock():`, made once per segment: a generator would cost a microsecond a batch."""
+
+    __slots__ = ("_segment",)
+
+    def __init__(self, segment: "Segment") -> None:
+        self._segment = segment
+
+    def __enter__(self) -> None:
+        self._segment.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._segment.release()
+
+
 class Segment:
     """One mapped file. Owns its descriptor and mapping; `close` releases both, `unlink` removes the name."""
 
@@ -71,6 +85,7 @@ class Segment:
         self.writable = writable
         self._pid = os.getpid()
         self._thread_lock = threading.Lock()
+        self._lock = SegmentLock(self)
         self.map: mmap.mmap
         self.bytes: memoryview
         self.words: memoryview
@@ -190,17 +205,21 @@ class Segment:
 
     # ------------------------------------------------------------------------------------------- locks
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> "SegmentLock":
         """The segment's exclusive lock, between any processes and threads; the kernel frees a killed holder's."""
+        return self._lock
+
+    def acquire(self) -> None:
+        """Wait for the lock and hold it."""
         if self._pid != os.getpid():
             self._reopen_after_fork()
-        with self._thread_lock:
-            fcntl.flock(self.fd, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self.fd, fcntl.LOCK_UN)
+        self._thread_lock.acquire()
+        fcntl.flock(self.fd, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        self._thread_lock.release()
 
     def _reopen_after_fork(self) -> None:
         """A forked child shares its parent's lock: give it a descriptor, and so a lock, of its own."""
