@@ -235,11 +235,9 @@ def _explain(source: str, tree: object, message: str) -> str:
     if named is not None:
         key = f"{dotted}.{named[2]}".lstrip(".")
         known = ", ".join(f.encode_name for f in kind.fields) if isinstance(kind, inspect.StructType) else ""
-        return f"{source}: {key}: " + (
-            f"no such key, only {known}" if named[1] == "unknown" else "is missing"
-        )
+        return f"{source}: {key}: {f'no such key, only {known}' if named[1] == 'unknown' else 'is missing'}"
     if where.startswith("`key`"):
-        return f"{source}: {dotted}: {problem[:1].lower()}{problem[1:]}, got {', '.join(map(repr, value))}"
+        return f"{source}: {dotted} = {value!r}: as keys {problem[:1].lower()}{problem[1:]}"
     return f"{source}: {dotted or 'top level'} = {value!r}: expected {_expected(kind)}"
 
 

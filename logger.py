@@ -16,6 +16,31 @@ FILE_BYTES: Final = 16 << 20  # a log rotates at 16 MiB …
 FILE_COUNT: Final = 4  # … and four older files are kept: at most 80 MiB a part
 
 
+class _LogFile(RotatingFileHandler):
+    """A log file that a full disk does not turn into a flood: lost records are counted, and said once."""
+
+    lost = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the name is logging's
+        """Count a record that could not be written; what is not the disk's fault is logging's business."""
+        fault = sys.exc_info()[1]
+        if not isinstance(fault, OSError):
+            super().handleError(record)
+            return
+        self.lost += 1
+        if self.lost == 1:
+            print(
+                f"{self.baseFilename} cannot be written ({fault.strerror}): going on without", file=sys.stderr
+            )
+
+    def close(self) -> None:
+        """Close the file, also when its last lines can no longer be written."""
+        try:
+            super().close()
+        except OSError:
+            self.lost += 1
+
+
 class _LinesFormatter(logging.Formatter):
     """Prefixes every line of a record, so that a batch of lines reads like lines logged one by one."""
 
@@ -47,17 +72,22 @@ def get_logger(
         handler.close()
     log.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
     log.propagate = False
-    to_file = RotatingFileHandler(
+    to_file = _LogFile(
         log_dir / f"{part}.log", maxBytes=FILE_BYTES, backupCount=FILE_COUNT, encoding="utf-8", delay=True
     )
     to_file.setFormatter(_LinesFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     log.addHandler(to_file)
     if console:
         to_console = logging.StreamHandler(sys.stderr)
-        to_console.setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG))
+        to_console.setLevel(console_level(verbosity))
         to_console.setFormatter(_LinesFormatter(f"{part}: %(message)s"))
         log.addHandler(to_console)
     return log
+
+
+def console_level(verbosity: int) -> int:
+    """What a console shows at `-v` given so many times."""
+    return {0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
 
 
 def log_lines(log: logging.Logger, lines: Sequence[str], level: int = logging.INFO) -> None:

@@ -32,10 +32,9 @@ class Encoder:
         if not compiled():
             return
         encoder = cls(("WARM",), (4,))
-        columns = (np.zeros(WORTH_COMPILING, np.int32), *np.ones((2, WORTH_COMPILING), np.int64))
-        for batch in (ticks(*columns), ticks(*columns).slice(0, WORTH_COMPILING)):
-            warm("Gateway", announce, lambda batch=batch: encoder.session(batch))  # type: ignore[misc]
-            encoder.plain_ticks(batch)
+        ones = np.ones(WORTH_COMPILING, np.int64)
+        batch = ticks(np.zeros(WORTH_COMPILING, np.int32), ones, ones)
+        warm("Gateway", announce, lambda: (encoder.session(batch), encoder.plain_ticks(batch)))
 
     def session(self, batch: Batch) -> bytes:
         """The batch as frames of the feed session, without a `!S` in front."""

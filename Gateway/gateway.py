@@ -1,5 +1,6 @@
 """The Gateway's process: a provider, its pace, and two ports."""
 
+import logging
 import secrets
 import time
 from collections.abc import Mapping
@@ -35,15 +36,14 @@ SPIN_NS: Final = 60_000  # a sleep ends some 25 µs late here; the last stretch 
 MAX_BURSTS_PER_ROUND: Final = 16  # before connections are looked after again
 
 
-def make_provider(config: Config) -> tuple[Provider, str]:
-    """The configured source with news, passes, marks and duration, and what there is to say about it."""
+def make_provider(config: Config) -> tuple[Provider, CsvProvider | None]:
+    """The configured source with news, passes, marks and duration, and the file below it if there is one."""
     gateway, run = config.Gateway, config.run
     tick_sizes = {symbol: instrument.tick_size for symbol, instrument in config.instruments.items()}
     source: Provider
-    note = ""
+    file: CsvProvider | None = None
     if gateway.provider == "csv":
-        source = CsvProvider(resolve(gateway.data_path), config.symbols, tick_sizes)
-        note = source.report()
+        source = file = CsvProvider(resolve(gateway.data_path), config.symbols, tick_sizes)
     else:
         source = RandomWalkProvider(
             config.symbols,
@@ -62,7 +62,7 @@ def make_provider(config: Config) -> tuple[Provider, str]:
         source = Limit(source, duration_ns=round(run.duration_s * NS_PER_S))
     if gateway.pace.mode == "event":
         source = TimeMarks(source)
-    return source, note
+    return source, file
 
 
 def make_pacer(config: Config, source: Provider) -> Pacer:
@@ -254,13 +254,14 @@ def serve(part: Part, config: Config) -> None:
     """Run the Gateway until it is told to stop."""
     precise_timers()
     try:
-        source, note = make_provider(config)
+        source, file = make_provider(config)
     except DataError as fault:
         raise CannotStart(f"Gateway.data_path: {fault}") from None
     except ValueError as fault:  # a tick size or a time that this provider cannot use
         raise CannotStart(f"Gateway.provider = {config.Gateway.provider!r}: {fault}") from None
-    if note:
-        part.log.info("%s", note)
+    rejected = file.rejected if file is not None else {}
+    if file is not None:
+        part.log.log(logging.WARNING if rejected else logging.INFO, "%s", file.report())
     loop = EventLoop()
     part.watch(loop)
     Encoder.warm(part.log.warning)
@@ -273,12 +274,12 @@ def serve(part: Part, config: Config) -> None:
         while not part.stopping:
             gateway.step()
             if part.status_due():
-                part.report(gateway.status())
+                part.report({**gateway.status(), "rows_rejected": rejected})
             if gateway.ended and not said_end:
                 said_end = True
                 part.log.info("the source has ended after %d ticks", gateway.ticks_sent)
         gateway.say_goodbye()
-        part.report(gateway.status())
+        part.report({**gateway.status(), "rows_rejected": rejected})
     finally:
         gateway.close()
         loop.close()

@@ -117,6 +117,8 @@ class Child:
             if "ready" in message:
                 self.state = State.READY
                 self.message = message["ready"]
+            if "say" in message:
+                self._on_line(self, message["say"])
             if "status" in message:
                 self.status = message["status"]
                 self.status_at = time.monotonic()

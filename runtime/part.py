@@ -30,7 +30,7 @@ from typing import Any, Final
 import msgspec
 
 from config import DEFAULT_CONFIG, Config, ConfigError, load_config, resolve
-from logger import close_logger, get_logger
+from logger import close_logger, console_level, get_logger
 from runtime.loop import EventLoop, PortInUse
 
 EXIT_OK: Final = 0
@@ -112,6 +112,10 @@ class Part:
         else:
             self.log.debug("status %s", status)
 
+    def say(self, text: str) -> None:
+        """A line for the person who watches, by way of the supervisor."""
+        self._send({"say": text})
+
     def _send(self, message: Mapping[str, Any]) -> None:
         """Whole lines or nothing: a supervisor that is busy for a while misses some, and never our time."""
         assert self._link is not None
@@ -139,6 +143,17 @@ class Part:
         close_logger(self.log)
 
 
+class _ToSupervisor(logging.Handler):
+    """The console of a supervised part. Writing to it never waits, also when the supervisor is suspended."""
+
+    def __init__(self, part: Part, level: int) -> None:
+        super().__init__(level)
+        self._part = part
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._part.say(self.format(record))
+
+
 def run_part(name: str, serve: Callable[[Part, Config], None], argv: list[str] | None = None) -> int:
     """Run one part until it is told to stop; returns the exit code."""
     arguments = _parser(name).parse_args(argv)
@@ -149,12 +164,14 @@ def run_part(name: str, serve: Callable[[Part, Config], None], argv: list[str] |
         print(f"{name}: {fault}", file=sys.stderr)
         return EXIT_CONFIG
     try:
-        log = get_logger(name, resolve(config.run.log_dir), arguments.verbose)
+        log = get_logger(name, resolve(config.run.log_dir), arguments.verbose, console=link is None)
     except OSError as fault:
         print(f"{name}: run.log_dir = {config.run.log_dir!r}: {fault.strerror}", file=sys.stderr)
         return EXIT_CONFIG
     allow_many_descriptors()
     part = Part(name, log, link)
+    if link is not None:
+        log.addHandler(_ToSupervisor(part, console_level(arguments.verbose)))
     try:
         serve(part, config)
     except (ConfigError, PortInUse, CannotStart) as fault:

@@ -37,6 +37,7 @@ def problems(parts: dict[str, Any]) -> str:
         "missed": book.get("missed", 0),
         "late": book.get("late", 0),
         "frames rejected": sum(book.get("rejected", {}).values()),
+        "rows rejected": sum(gateway.get("rows_rejected", {}).values()),
         "overrun": strategy.get("missed", 0),
         "strategy errors": strategy.get("errors", 0),
         "orders rejected": sum(orders.get("rejected", {}).values()),

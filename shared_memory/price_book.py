@@ -33,6 +33,7 @@ from shared_memory.layout import (
 )
 from shared_memory.segment import TOTAL_STORE_ORDER, Segment, SegmentError, SegmentInUse, SegmentMissing
 from trading_lib.jit import compiled
+from trading_lib.models import NS_PER_S
 from trading_lib.wire import parse_symbol
 
 DEFAULT_CAPACITY: Final = 1024
@@ -217,7 +218,7 @@ class SharedPriceBook:
             ns = time.time_ns()
         else:
             seconds = int(timestamp)
-            ns = seconds * 1_000_000_000 + round((timestamp - seconds) * 1e9)
+            ns = seconds * NS_PER_S + round((timestamp - seconds) * NS_PER_S)
         self._make_writable()
         with self._segment.lock():
             self.write_locked(self.add_locked(symbol), price, ns)
@@ -254,7 +255,7 @@ class SharedPriceBook:
         price, ns = self.read_slot(slot)
         if price is None or ns is None:
             return None, None
-        return price, ns / 1e9
+        return price, ns / NS_PER_S  # int by int: a float divisor would round twice
 
     def read_slot(self, slot: int) -> tuple[float, int] | tuple[None, None]:
         """(price, ns) of a slot; (None, None) before its first update."""
@@ -281,7 +282,7 @@ class SharedPriceBook:
         for slot, symbol in enumerate(self.symbols):
             price, ns = self.read_slot(slot)
             if price is not None and ns is not None:
-                found[symbol] = (price, ns / 1e9)
+                found[symbol] = (price, ns / NS_PER_S)
         return found
 
     def snapshot(self) -> BookSnapshot:

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,7 +28,7 @@ RUN_ID: Final = "test-run"
 FEED_SESSION: Final = 9
 TALLY: Final = "TALLY"  # the symbol that counts read-modify-writes
 GO: Final = "GO"  # has a price when the counting may begin
-GATHERS: Final = 2000  # rounds of a compiled reader between two lines
+GATHERS: Final = 200  # rounds of a compiled reader between two looks at whether the book is closed
 
 
 def actor(role: str, name: str, folder: Path, *numbers: int) -> AbstractContextManager[Process]:
@@ -84,7 +85,7 @@ def count(name: str, times: int) -> None:
         slot = book.add(TALLY)
         say(ready=True)
         wait_until(lambda: book.read(GO)[0] is not None, "the go")
-        tally(book, slot, times)
+        add_up(book, slot, times)
         say(done=True)
 
 
@@ -93,13 +94,13 @@ def count_forked(name: str, times: int) -> None:
     with SharedPriceBook([TALLY], name) as book:
         slot = book.add(TALLY)
         child = os.fork()
-        tally(book, slot, times)
+        add_up(book, slot, times)
         if not child:
             os._exit(0)
         say(done=os.waitpid(child, 0)[1] == 0)
 
 
-def tally(book: SharedPriceBook, slot: int, times: int) -> None:
+def add_up(book: SharedPriceBook, slot: int, times: int) -> None:
     """Add 1 to a slot's price, `times` times."""
     for _ in range(times):
         with book.segment.lock():
@@ -142,20 +143,40 @@ def _plain_pair_writer(book: SharedPriceBook) -> Callable[[int, int], None]:
     return write
 
 
+class Tally:
+    """What a checking reader has seen; a look at which nothing had moved does not count."""
+
+    def __init__(self) -> None:
+        self.reads = self.torn = self.changed = 0
+        self._next = 0.0
+
+    def add(self, reads: int, torn: int, changed: int) -> None:
+        if changed:
+            self.reads += reads
+            self.changed += changed
+        self.torn += torn
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + 0.02
+            self.say()
+
+    def say(self) -> None:
+        say(reads=self.reads, torn=self.torn, changed=self.changed)
+
+
 def check_pairs(name: str) -> None:
     """Read whole books with the compiled kernel until the book is closed."""
     from shared_memory.test import pair_kernels
 
     with SharedPriceBook(name=name) as book:
         slots = book.count
-        prices, times = np.empty(slots), np.empty(slots, np.int64)
+        prices, times, last = np.empty(slots), np.empty(slots, np.int64), np.empty(slots, np.int64)
         words = np.frombuffer(book.segment.map, np.int64)[PAGE // 8 :]
         values = words.view(np.float64)
-        reads = torn = 0
+        tally = Tally()
         while not book.closed:
-            torn += pair_kernels.torn_pairs(words, values, slots, GATHERS, prices, times)
-            reads += GATHERS * slots
-            say(reads=reads, torn=torn)
+            torn, changed = pair_kernels.torn_pairs(words, values, slots, GATHERS, prices, times, last)
+            tally.add(GATHERS * slots, torn, changed)
+        tally.say()
         del words, values
 
 
@@ -163,18 +184,20 @@ def check_pairs_plainly(name: str) -> None:
     """Read pairs in Python, one at a time and all at once, until the book is closed."""
     with SharedPriceBook(name=name) as book:
         slots = book.count
-        prices, times = np.empty(slots), np.empty(slots, np.int64)
-        reads = torn = 0
+        prices, times, last = np.empty(slots), np.empty(slots, np.int64), np.empty(slots, np.int64)
+        tally = Tally()
         while not book.closed:
+            torn = 0
             for slot in range(slots):
                 price, ns = book.read_slot(slot)
                 assert price is not None
                 torn += ns != 7 * int(price) + 1
-            for _ in range(20):
+            for _ in range(10):
                 book._gather(slots, prices, times)
                 torn += int((times != 7 * prices.astype(np.int64) + 1).sum())
-            reads += 21 * slots
-            say(reads=reads, torn=torn)
+            tally.add(11 * slots, torn, int((times != last).sum()))
+            last[:] = times
+        tally.say()
 
 
 # --------------------------------------------------------------------------------------------- tape

@@ -27,12 +27,15 @@ def write_pairs(address: int, slots: int, start: int, count: int) -> None:
 
 
 @jit
-def torn_pairs(words: Any, values: Any, slots: int, rounds: int, prices: Any, times: Any) -> int:
-    """Gather all slots `rounds` times; returns how many pairs were not whole."""
-    torn = 0
+def torn_pairs(words: Any, values: Any, slots: int, rounds: int, prices: Any, times: Any, last: Any) -> Any:
+    """Gather all slots `rounds` times; (pairs that were not whole, pairs that had changed since the last look)."""
+    torn = changed = 0
     for _ in range(rounds):
         gather(words, values, slots, prices, times)
         for slot in range(slots):
             if times[slot] != 7 * int(prices[slot]) + 1:
                 torn += 1
-    return torn
+            if times[slot] != last[slot]:
+                changed += 1
+                last[slot] = times[slot]
+    return torn, changed

@@ -1,0 +1,64 @@
+"""A reader never gets half of one (price, time) pair and half of another, whoever writes and dies."""
+
+import random
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from shared_memory.test.actors import actor, last_line
+from shared_memory_utils import SharedPriceBook
+from testing.harness import Process, wait_until
+from trading_lib.jit import compiled
+
+SLOTS = 16
+
+
+def chase(name: str, folder: Path, reads: int, plain_reads: int, kills: int, patience: float) -> None:
+    """Readers read while writers write flat out and are killed; ends when there were enough of all three."""
+    with ExitStack() as stack:
+        symbols = [f"S{n}" for n in range(SLOTS)]
+        book = stack.enter_context(SharedPriceBook(symbols, name, create=True))
+        for slot in range(SLOTS):
+            with book.segment.lock():
+                book.write_locked(slot, float(slot), 7 * slot + 1)
+        wanted = {"check_pairs_plainly": plain_reads}
+        if compiled():
+            wanted["check_pairs"] = reads
+        readers = {role: stack.enter_context(actor(role, name, folder)) for role in wanted}
+        killed = 0
+        while killed < kills or any(last_line(readers[role]).get("reads", 0) < wanted[role] for role in wanted):
+            with actor("write_pairs", name, folder) as writer:
+                enough = kill_after(book)
+                wait_until(lambda: int(book.versions().sum()) > enough, "the writer to get so far", patience)
+                assert writer.alive
+                writer.kill()
+            killed += 1
+        written = int(book.versions().sum())
+        book.unlink()
+        for reader in readers.values():
+            assert reader.popen.wait(patience) == 0, reader.output
+        report(readers, written, killed)
+
+
+def kill_after(book: SharedPriceBook) -> int:
+    """How many writes there shall have been when the next writer dies."""
+    return int(book.versions().sum()) + random.randrange(1, 20_000_000 if compiled() else 40_000)
+
+
+def report(readers: dict[str, Process], written: int, killed: int) -> None:
+    found = {role: last_line(reader) for role, reader in readers.items()}
+    print(f"\n{written:,} pairs written, {killed} writers killed")
+    for role, facts in found.items():
+        print(f"  {role}: {facts['reads']:,} reads, {facts['changed']:,} new pairs, {facts['torn']} torn")
+    assert all(facts["torn"] == 0 for facts in found.values())
+
+
+def test_no_pair_is_torn(name: str, tmp_path: Path) -> None:
+    chase(name, tmp_path, reads=2_000_000, plain_reads=20_000, kills=3, patience=30)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3000)
+def test_no_pair_is_torn_in_100_million_reads_and_100_kills(name: str, tmp_path: Path) -> None:
+    chase(name, tmp_path, reads=100_000_000, plain_reads=1_000_000, kills=100, patience=300)
