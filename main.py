@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from config import DEFAULT_CONFIG, ConfigError, load_config, resolve
+from config import DEFAULT_CONFIG, Config, ConfigError, load_config, resolve
 from logger import close_logger, get_logger
 from runtime.part import EXIT_CONFIG
 from runtime.status_view import View
@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         config = load_config(arguments.config)
+        make_folders(config)
     except ConfigError as fault:
         print(fault, file=sys.stderr)
         return EXIT_CONFIG
@@ -39,6 +40,16 @@ def main(argv: list[str] | None = None) -> int:
         return exit_code
     finally:
         close_logger(log)
+
+
+def make_folders(config: Config) -> None:
+    """The folders a run writes to. Raises ConfigError naming the key of one that cannot be written."""
+    for key in ("log_dir", "export_dir"):
+        folder = resolve(getattr(config.run, key))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise ConfigError(f"run.{key} = {str(folder)!r}: {fault.strerror}") from None
 
 
 if __name__ == "__main__":

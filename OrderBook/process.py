@@ -13,6 +13,7 @@ from shared_memory_utils import SegmentError, SegmentMissing, SharedPriceBook, T
 from trading_lib import wire
 
 ROUND_S: Final = 0.5  # at least so often the status is looked at
+PRICES_SHOWN: Final = 12  # last prices in the status
 REJECTIONS_SHOWN: Final = 20  # a second, in the log; the rest is only counted
 
 
@@ -85,6 +86,12 @@ def serve(part: Part, config: Config) -> None:
         unlink_all(section.shared_memory_name)
 
 
+def _first_prices(book: SharedPriceBook) -> dict[str, float]:
+    """The last prices of the first few symbols."""
+    prices = ((symbol, book.read(symbol)[0]) for symbol in book.symbols[:PRICES_SHOWN])
+    return {symbol: price for symbol, price in prices if price is not None}
+
+
 def _status(order_book: OrderBook, handler: FeedHandler) -> Mapping[str, Any]:
     """Counts since the start, for the supervisor."""
     counts = order_book.counts
@@ -97,6 +104,7 @@ def _status(order_book: OrderBook, handler: FeedHandler) -> Mapping[str, Any]:
         "epochs": counts.epochs,
         "rejected": dict(counts.rejected),
         "symbols": order_book.book.count,
+        "prices": _first_prices(order_book.book),
         "tail": order_book.tape.tail,
         "generation": order_book.tape.generation,
         "feed": handler.state,

@@ -1,6 +1,7 @@
 """The OrderManager's process: the order port, the log of orders, and how long each took to get here."""
 
 import contextlib
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from trading_lib.histogram import Histogram
 ROUND_S: Final = 0.5  # at least so often the status is looked at
 DRAIN_S: Final = 0.3  # how long a stopping OrderManager takes what is still on its way
 CONSOLE_ORDERS_PER_S: Final = 1000  # above this the console summarises; the log keeps every line
+LAST_SHOWN: Final = 5  # orders in the status
 REJECTIONS_SHOWN: Final = 20  # a second, in the log; the rest is only counted
 
 
@@ -69,11 +71,13 @@ class OrderLog:
         self._console = not part.supervised
         self._this_second = 0
         self._rejections = 0
+        self.last: deque[str] = deque(maxlen=LAST_SHOWN)
 
     def orders(self, batch: Sequence[Received]) -> None:
         """Log what one read brought."""
         lines = [str(received) for received in batch]
         log_lines(self._part.log, lines)
+        self.last.extend(lines[-LAST_SHOWN:])
         if self._console:
             room = CONSOLE_ORDERS_PER_S - self._this_second
             if room > 0:
@@ -124,19 +128,20 @@ def serve(part: Part, config: Config) -> None:
             if part.status_due():
                 stages.tend()
                 log.next_second()
-                part.report(_status(server, stages))
+                part.report(_status(server, stages, log))
         server.drain(DRAIN_S)
-        part.report(_status(server, stages))
+        part.report(_status(server, stages, log))
     finally:
         server.close()
         stages.close()
         loop.close()
 
 
-def _status(server: OrderManagerServer, stages: Stages) -> Mapping[str, Any]:
+def _status(server: OrderManagerServer, stages: Stages, log: OrderLog) -> Mapping[str, Any]:
     """Counts since the start, for the supervisor."""
     return {
         "orders": server.orders,
+        "last_orders": list(log.last),
         "rejected": dict(server.rejected),
         "clients": server.clients,
         "sessions": server.sessions,

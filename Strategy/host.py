@@ -87,8 +87,8 @@ class Context:
         return self._host.place_market_order(Side(side), qty, symbol or self._host.symbol)
 
     def log(self, message: object) -> None:
-        """A line in the strategy's log."""
-        self._host.log.info("%s: %s", self._host.strategy_id, message)
+        """A line in the strategy's log, written once the orders of the batch are on their way."""
+        self._host.lines.append(f"{self._host.strategy_id}: {message}")
 
 
 class Host:
@@ -114,7 +114,8 @@ class Host:
         self.symbol = ""
         self.ticks = self.news = self.epochs = self.gaps = self.errors = self.placed = 0
         self.last_error = ""
-        self.orders: list[Order] = []  # what `consume` adds, for the caller to send
+        self.orders: list[Order] = []  # what `consume` adds, for the caller to send …
+        self.lines: list[str] = []  # … and then to log
         self._strategy = strategy
         self._path = str(getattr(strategy, "__file__", ""))
         self._on_tick: Callable[[Context, Tick], object] = strategy.on_tick
@@ -211,6 +212,11 @@ class Host:
         self.placed += 1
         self.positions[symbol] = self.positions.get(symbol, 0.0) + side.sign * quantity
         return f"{self._seq}.{self._index}"
+
+    def take_lines(self) -> list[str]:
+        """What the strategy logged since the last call."""
+        lines, self.lines = self.lines, []
+        return lines
 
     def take_orders(self) -> list[Order]:
         """The orders placed since the last call."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from config import Config, resolve
+from logger import log_lines
 from runtime.part import CannotStart, Part
 from shared_memory_utils import SegmentError, SharedPriceBook, TapeReader
 from Strategy.host import Host, StrategyError, load_strategy
@@ -138,6 +139,8 @@ class StrategyProcess:
             self._link.send(host.take_orders())
         elif self._link.kept:
             self._link.flush()
+        if host.lines:
+            log_lines(self._part.log, host.take_lines())
         return True
 
     def _detach(self) -> None:

@@ -236,4 +236,3 @@ def strategy_at(rate: int, seconds: float) -> Step:
         and lag <= rate * LAG_S
     )
     return Step(rate, book["ticks"], strategy["ticks"], strategy["missed"], lag, kept_up)
-

@@ -71,6 +71,7 @@ def plain_line(status: dict[str, Any], rates: Rates) -> str:
             f"news {book.get('news', 0):,}",
             f"orders {orders.get('orders', 0):,}",
             f"tick→order {latency(parts, 'tick→order')}",
+            *orders.get("last_orders", [])[-1:],
             problems(parts),
         )
         if text
@@ -106,8 +107,17 @@ def table(status: dict[str, Any], rates: Rates) -> Group:
         for stage in ("tick→book", "book→decision", "decision→order", "tick→order")
     )
     found = problems(parts)
+    prices = "   ".join(
+        f"{symbol} {price:,.2f}" for symbol, price in parts["orderbook"].get("prices", {}).items()
+    )
+    orders = parts["order_manager"].get("last_orders", [])
     return Group(
         grid,
+        Text(f"prices    {prices or 'none yet'}"),
+        *(
+            Text(f"          {line}" if i else f"orders    {line}")
+            for i, line in enumerate(orders or ["none yet"])
+        ),
         Text(f"latency   {stages}"),
         Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
         Text("Ctrl-C stops", style="dim"),

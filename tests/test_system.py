@@ -306,3 +306,33 @@ def test_an_idle_system_uses_next_to_no_processor(tmp_path: Path) -> None:
         assert (
             share < 0.10
         )  # the bar is 2 % on a quiet machine, printed by the benchmark; a busy loop is 100 %
+
+
+@pytest.mark.parametrize("key", ["log_dir", "export_dir"])
+def test_a_folder_that_cannot_be_made_is_named_with_its_key(tmp_path: Path, key: str) -> None:
+    (tmp_path / "file").write_text("")
+    config = write_config(tmp_path, system_config(tmp_path, run={key: str(tmp_path / "file" / "below")}))
+    with running(["main.py", str(config)], tmp_path) as process:
+        assert process.popen.wait(30) == 78
+        assert f"run.{key}" in process.output
+
+
+def test_a_full_disk_under_the_logs_is_said_and_stops_nobody(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "order_manager.log").symlink_to("/dev/full")
+    with system(tmp_path) as running_system:
+        running_system.wait_for("order_manager", "orders", 20)
+        assert running_system.process.stop(signal.SIGINT) == 0
+        assert running_system.process.output.count("order_manager.log cannot be written") == 1
+
+
+def test_a_supervisor_that_is_suspended_does_not_hold_the_parts_up(tmp_path: Path) -> None:
+    with system(tmp_path) as running_system:
+        orders = running_system.wait_for("order_manager", "orders", 1)["orders"]
+        log = tmp_path / "logs" / "order_manager.log"
+        running_system.process.popen.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: log.read_text().count("Received Order") > orders + 50, "orders meanwhile")
+        finally:
+            running_system.process.popen.send_signal(signal.SIGCONT)

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared_memory.layout import PAGE
+from shared_memory.layout import CHUNK, PAGE
 from shared_memory.tape import FeedPosition
 from shared_memory_utils import RECORD_DTYPE, Entry, SharedPriceBook, TapeReader, TapeWriter
-from testing.harness import Process, running, wait_until
+from testing.harness import PATIENCE_S, Process, running, wait_until
 from trading_lib.jit import compiled
 from trading_lib.models import Kind
 
@@ -40,6 +40,12 @@ def last_line(process: Process) -> dict[str, Any]:
     """The last whole line an actor said; empty before the first."""
     lines = process.output.split("\n")[:-1]
     found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return found
+
+
+def first_words(process: Process, patience: float = PATIENCE_S) -> dict[str, Any]:
+    """The last line an actor said, once it said one."""
+    found: dict[str, Any] = wait_until(lambda: last_line(process), "an actor's first words", patience)
     return found
 
 
@@ -223,7 +229,7 @@ def position(tail: int) -> FeedPosition:
 
 
 def write_tape(name: str, capacity: int) -> None:
-    """Open or adopt the tape and append flat out, in chunks of any size."""
+    """Open or adopt the tape and append flat out, in chunks of any size, each with its feed position."""
     tape = TapeWriter.open(name, capacity, RUN_ID)
     seq = tape.tail
     if seq and tape.position != position(seq):
@@ -232,7 +238,7 @@ def write_tape(name: str, capacity: int) -> None:
     say(generation=tape.generation, tail=seq)
     sizes = random.Random(seq)
     while True:
-        size = sizes.randrange(1, 600)
+        size = sizes.randrange(1, CHUNK + 1)
         tape.append([entry(n) for n in range(seq, seq + size)], position(seq + size))
         seq += size
         tape.ring()
@@ -266,7 +272,7 @@ def follow_tape(name: str) -> None:
             )
         if not packed:
             if reader.closed and reader.cursor == reader.tail:
-                say(closed=True, received=received, missed=reader.missed, bad=bad)
+                say(start=start, received=received, missed=reader.missed, bad=bad, cursor=reader.cursor)
                 return
             reader.wait(60.0)
 

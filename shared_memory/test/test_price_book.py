@@ -125,7 +125,9 @@ def test_size_is_a_page_and_64_bytes_a_symbol(name: str) -> None:
 # ----------------------------------------------------------------------------------------------- symbols
 
 
-def test_slots_come_from_the_segment_and_never_from_the_callers_list(book: SharedPriceBook, name: str) -> None:
+def test_slots_come_from_the_segment_and_never_from_the_callers_list(
+    book: SharedPriceBook, name: str
+) -> None:
     book.update("AAPL", 1.0, 1e9)
     book.update("MSFT", 2.0, 1e9)
     with SharedPriceBook(["MSFT", "AAPL"], name) as other:
@@ -257,7 +259,10 @@ def test_a_live_owners_book_is_refused_by_pid_and_a_dead_owners_replaced(name: s
     with actor("own_book", name, tmp_path) as owner:
         owner.wait_for("owner")
         reader = SharedPriceBook(["AAPL"], name)
-        for take_over in (lambda: SharedPriceBook(["X"], name, create=True), lambda: SharedPriceBook.adopt(name)):
+        for take_over in (
+            lambda: SharedPriceBook(["X"], name, create=True),
+            lambda: SharedPriceBook.adopt(name),
+        ):
             with pytest.raises(SegmentInUse, match=rf"process {owner.pid}\b"):
                 take_over()
         assert not reader.closed

@@ -27,7 +27,9 @@ def chase(name: str, folder: Path, reads: int, plain_reads: int, kills: int, pat
             wanted["check_pairs"] = reads
         readers = {role: stack.enter_context(actor(role, name, folder)) for role in wanted}
         killed = 0
-        while killed < kills or any(last_line(readers[role]).get("reads", 0) < wanted[role] for role in wanted):
+        while killed < kills or any(
+            last_line(readers[role]).get("reads", 0) < wanted[role] for role in wanted
+        ):
             with actor("write_pairs", name, folder) as writer:
                 enough = kill_after(book)
                 wait_until(lambda: int(book.versions().sum()) > enough, "the writer to get so far", patience)
@@ -55,10 +57,10 @@ def report(readers: dict[str, Process], written: int, killed: int) -> None:
 
 
 def test_no_pair_is_torn(name: str, tmp_path: Path) -> None:
-    chase(name, tmp_path, reads=2_000_000, plain_reads=20_000, kills=3, patience=30)
+    chase(name, tmp_path, reads=2_000_000, plain_reads=4_000, kills=3, patience=30)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(3000)
 def test_no_pair_is_torn_in_100_million_reads_and_100_kills(name: str, tmp_path: Path) -> None:
-    chase(name, tmp_path, reads=100_000_000, plain_reads=1_000_000, kills=100, patience=300)
+    chase(name, tmp_path, reads=100_000_000, plain_reads=200_000, kills=100, patience=300)

@@ -1,0 +1,355 @@
+"""Pacing: what is due follows from the schedule alone, and whatever the clock does no record is lost."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from Gateway.pacing import BUFFERED, HOPELESS_NS, Burst, EventTime, Lookahead, Pacer, TicksPerSecond, Unpaced
+from Gateway.providers import Batch, Passes, TimeMarks
+from Gateway.providers.provider import Provider, empty_batch, ticks
+from trading_lib.models import NS_PER_S, Kind
+
+MS = 1_000_000
+START = 5_000_000_000_000  # the pacer's clock has no known zero
+TS0 = 1_735_828_200_000_000_000
+Record = tuple[int, int, int]  # kind, value, time
+
+
+class Script(Provider):
+    """The given records, `by` at a time at most."""
+
+    symbols, decimals = ("A",), (0,)
+
+    def __init__(self, records: Iterable[Record], by: int = BUFFERED) -> None:
+        kinds, values, times = zip(*records, strict=True) if (records := list(records)) else ((), (), ())
+        self._all = Batch(
+            np.array(kinds, np.uint8),
+            np.zeros(len(kinds), np.int32),
+            np.array(values, np.int64),
+            np.array(times, np.int64),
+        )
+        self._at, self._by = 0, by
+        self.reads = 0
+
+    def read(self, limit: int) -> Batch:
+        self.reads += 1
+        batch = self._all.slice(self._at, self._at + min(limit, self._by))
+        self._at += batch.size
+        return batch
+
+    def restart(self) -> None:
+        self._at = 0
+
+
+class Endless(Provider):
+    """Ticks without end."""
+
+    symbols, decimals = ("A",), (0,)
+
+    def __init__(self) -> None:
+        self._batch = ticks(*(np.zeros(BUFFERED, t) for t in (np.int32, np.int64, np.int64)))
+
+    def read(self, limit: int) -> Batch:
+        return self._batch.slice(0, limit)
+
+    def restart(self) -> None:
+        """The same at any time."""
+
+
+def ticks_at(*times: int) -> list[Record]:
+    """Ticks valued 1, 2, 3 … so many ns after TS0."""
+    return [(Kind.TICK, value, TS0 + time) for value, time in enumerate(times, 1)]
+
+
+def records_of(batch: Batch) -> list[Record]:
+    return list(zip(batch.kinds.tolist(), batch.values.tolist(), batch.times.tolist(), strict=True))
+
+
+def on_time(pacer: Pacer) -> list[Burst]:
+    """All bursts, each taken at the instant it is due."""
+    bursts = []
+    while not pacer.ended:
+        bursts.append(pacer.take(pacer.next_due()))
+    return bursts
+
+
+def dues(bursts: list[Burst]) -> list[tuple[int, int]]:
+    """(records, ns after START) of each burst."""
+    return [(burst.batch.size, burst.due - START) for burst in bursts]
+
+
+# ---------------------------------------------------------------------------------------- ticks a second
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds"), [(1, 5000), (7, 1000), (200, 100), (1000, 20), (1500, 20), (100_000, 10)]
+)
+def test_over_a_long_time_the_rate_is_exact(rate: int, seconds: int) -> None:
+    pacer = TicksPerSecond(Endless(), rate)
+    pacer.start(START)
+    sent = 0
+    while (due := pacer.next_due()) < START + seconds * NS_PER_S:
+        sent += pacer.take(due).batch.size
+    assert sent == rate * seconds
+
+
+@pytest.mark.parametrize("rate", [1, 7, 200, 1000])
+def test_up_to_1000_a_second_ticks_leave_one_by_one_evenly(rate: int) -> None:
+    pacer = TicksPerSecond(Endless(), rate)
+    pacer.start(START)
+    for i in range(3 * rate):
+        batch, due = pacer.take(pacer.next_due())
+        assert (batch.size, due) == (1, START + round(i * NS_PER_S / rate))
+
+
+@pytest.mark.parametrize(("rate", "sizes"), [(1500, [1, 2]), (2000, [2, 2]), (100_000, [100, 100])])
+def test_above_1000_a_second_each_millisecond_is_one_burst_due_at_its_instant(
+    rate: int, sizes: list[int]
+) -> None:
+    pacer = TicksPerSecond(Endless(), rate)
+    pacer.start(START)
+    bursts = [pacer.take(pacer.next_due()) for _ in range(40)]
+    assert dues(bursts) == [(sizes[i % 2], i * MS) for i in range(40)]
+
+
+@given(st.floats(1e-6, 1e7), st.integers(1, 80))
+@settings(deadline=None, max_examples=60)
+def test_at_any_rate_no_burst_is_empty_and_bursts_are_in_order(rate: float, count: int) -> None:
+    pacer = TicksPerSecond(Endless(), rate)
+    pacer.start(START)
+    bursts = [pacer.take(pacer.next_due()) for _ in range(count)]
+    assert all(burst.batch.size for burst in bursts)
+    assert all(a.due <= b.due for a, b in pairwise(bursts))
+
+
+def test_a_burst_longer_than_what_is_read_ahead_comes_in_pieces_due_at_the_same_instant() -> None:
+    pacer = TicksPerSecond(Endless(), 10_000_000)
+    pacer.start(START)
+    bursts = [pacer.take(START) for _ in range(6)]
+    assert dues(bursts)[:3] == [(4096, 0), (4096, 0), (10_000 - 8192, 0)]
+    assert [burst.due - START for burst in bursts[3:]] == [MS] * 3
+
+
+def test_news_and_marks_go_with_the_tick_before_them() -> None:
+    records = [
+        (Kind.EPOCH, 0, 1),
+        (Kind.TICK, 1, 1),
+        (Kind.NEWS, 50, 1),
+        (Kind.TICK, 2, 2),
+        (Kind.NEWS, 51, 2),
+        (Kind.END, 0, 2),
+    ]
+    pacer = TicksPerSecond(Script(records), 10)
+    pacer.start(START)
+    assert dues(on_time(pacer)) == [(3, 0), (3, NS_PER_S // 10)]
+
+
+def test_however_late_we_are_due_times_follow_the_schedule() -> None:
+    pacer = TicksPerSecond(Endless(), 100)
+    pacer.start(START)
+    bursts = [pacer.take(pacer.next_due() + HOPELESS_NS - (i % 2) * 900 * MS) for i in range(50)]
+    assert dues(bursts) == [(1, i * 10 * MS) for i in range(50)]
+    assert pacer.resyncs == 0
+
+
+@pytest.mark.parametrize("behind", [HOPELESS_NS + 1, 3600 * NS_PER_S])
+def test_more_than_a_second_behind_the_schedule_starts_anew_and_is_counted(behind: int) -> None:
+    pacer = TicksPerSecond(Endless(), 100)
+    pacer.start(START)
+    pacer.take(START)
+    now = pacer.next_due() + behind
+    assert [pacer.take(now).due, pacer.next_due()] == [now, now + 10 * MS]
+    assert pacer.resyncs == 1
+
+
+def test_a_burst_can_be_taken_before_it_is_due() -> None:
+    early, in_time = TicksPerSecond(Endless(), 1500), TicksPerSecond(Endless(), 1500)
+    early.start(START)
+    in_time.start(START)
+    for _ in range(10):
+        assert dues([early.take(START)]) == dues([in_time.take(in_time.next_due())])
+
+
+# -------------------------------------------------------------------------------------------- event time
+
+
+@pytest.mark.parametrize("speed", [0.5, 1, 2, 1000])
+def test_event_time_passes_at_the_given_speed(speed: float) -> None:
+    times = [0, 7 * MS, 7 * MS + 1, NS_PER_S, 86_400 * NS_PER_S]
+    pacer = EventTime(Script(ticks_at(*times)), speed)
+    pacer.start(START)
+    seen = [(r[2] - TS0, b.due - START) for b in on_time(pacer) for r in records_of(b.batch)]
+    assert [time for time, _ in seen] == times
+    assert all(abs(due - time / speed) <= 1 for time, due in seen)
+
+
+def test_records_of_one_instant_are_one_burst() -> None:
+    pacer = EventTime(Script(ticks_at(0, 0, 0, 5 * MS, 5 * MS)), 1)
+    pacer.start(START)
+    assert dues([pacer.take(0), pacer.take(0)]) == [(3, 0), (2, 5 * MS)]
+
+
+def test_who_is_late_gets_at_most_a_millisecond_at_once() -> None:
+    pacer = EventTime(Script(ticks_at(*range(0, 10 * MS, MS // 4))), 1)
+    pacer.start(START)
+    assert dues([pacer.take(START + 900 * MS) for _ in range(3)]) == [
+        (5, 0),
+        (5, 5 * MS // 4),
+        (5, 10 * MS // 4),
+    ]
+    assert pacer.resyncs == 0
+
+
+def test_each_epoch_starts_when_the_last_record_of_the_one_before_was_due() -> None:
+    source = Passes(Script(ticks_at(0, 3 * MS, 10 * MS)), loop=True)
+    pacer = EventTime(source, 2)
+    pacer.start(START)
+    times = []
+    for _ in range(9):  # bursts: EPOCH with the first tick, then two ticks
+        batch, due = pacer.take(pacer.next_due() + 700 * MS)
+        times += [due - START] * batch.size
+    passes = [0, 0, 1.5 * MS, 5 * MS]
+    assert times == [5 * MS * k + time for k in range(3) for time in passes]
+
+
+def test_a_burst_never_reaches_into_the_next_epoch() -> None:
+    records = [(Kind.EPOCH, 0, TS0), *ticks_at(0), (Kind.EPOCH, 0, TS0), *ticks_at(0)]
+    pacer = EventTime(Script(records), 1)
+    pacer.start(START)
+    assert dues([pacer.take(START + MS), pacer.take(START + MS)]) == [(2, 0), (2, 0)]
+
+
+def test_an_epoch_may_begin_at_any_earlier_or_later_time() -> None:
+    records = [
+        (Kind.EPOCH, 0, TS0),
+        *ticks_at(0, MS),
+        (Kind.EPOCH, 0, 0),
+        (Kind.TICK, 9, 0),
+        (Kind.TICK, 9, 2 * MS),
+        (Kind.EPOCH, 0, 2 * TS0),
+        (Kind.TICK, 9, 2 * TS0),
+    ]
+    pacer = EventTime(Script(records), 1)
+    pacer.start(START)
+    assert dues(on_time(pacer)) == [(2, 0), (1, MS), (2, MS), (1, 3 * MS), (2, 3 * MS)]
+
+
+def test_time_marks_leave_at_their_own_time() -> None:
+    pacer = EventTime(TimeMarks(Passes(Script(ticks_at(0, 50 * MS)), loop=False)), 10)
+    pacer.start(START)
+    bursts = on_time(pacer)
+    assert [[Kind(kind).name for kind in b.batch.kinds] for b in bursts] == [
+        ["EPOCH", "TICK"],
+        ["TIME"],
+        ["TIME"],
+        ["TIME"],
+        ["TICK", "END"],
+    ]
+    assert [burst.due - START for burst in bursts] == [0, MS, 2 * MS, 4 * MS, 5 * MS]
+
+
+def test_more_than_a_second_behind_event_time_starts_anew_and_is_counted() -> None:
+    pacer = EventTime(Script(ticks_at(0, 10 * MS, 20 * MS, 30 * MS)), 1)
+    pacer.start(START)
+    pacer.take(START)
+    late = START + 10 * MS + HOPELESS_NS + 1
+    assert dues([pacer.take(late)]) == [(1, late - START)]
+    assert pacer.next_due() == late + 10 * MS
+    assert pacer.resyncs == 1
+
+
+def test_the_last_instant_of_int64_is_reached() -> None:
+    pacer = EventTime(Script([(Kind.TICK, 1, TS0), (Kind.TICK, 2, 2**63 - 1)]), 1e9)
+    pacer.start(START)
+    assert [record[1] for burst in on_time(pacer) for record in records_of(burst.batch)] == [1, 2]
+
+
+# --------------------------------------------------------------------------------------------- flat out
+
+
+def test_flat_out_everything_is_due_now() -> None:
+    pacer = Unpaced(Script(ticks_at(*range(10_000))))
+    pacer.start(START)
+    assert not pacer.paced
+    bursts = [pacer.take(START + i) for i in range(3)]
+    assert dues(bursts) == [(4096, 0), (4096, 1), (10_000 - 8192, 2)]
+    assert pacer.ended
+
+
+def test_paced_sources_say_so() -> None:
+    assert TicksPerSecond(Endless(), 1).paced
+    assert EventTime(Script(ticks_at(0)), 1).paced
+
+
+# ----------------------------------------------------------------------------------------- any of them
+
+steps = st.one_of(st.just(0), st.integers(0, 3 * MS), st.integers(0, 5 * NS_PER_S))
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> list[Record]:
+    """Some epochs of ticks, news and marks, valued by their place."""
+    records: list[Record] = []
+    for _ in range(draw(st.integers(0, 4))):
+        time = draw(st.integers(0, 2 * TS0))
+        kinds = draw(st.lists(st.sampled_from([Kind.TICK, Kind.TICK, Kind.NEWS, Kind.TIME]), max_size=12))
+        for kind in (Kind.EPOCH, *kinds):
+            records.append((kind, len(records), time))
+            time += draw(steps)
+    return records
+
+
+pacers = st.one_of(
+    st.just(Unpaced),
+    st.floats(0.1, 1e6).map(lambda rate: lambda source: TicksPerSecond(source, rate)),
+    st.floats(0.01, 1e6).map(lambda speed: lambda source: EventTime(source, speed)),
+)
+clocks = st.lists(
+    st.one_of(st.integers(0, 2 * MS), st.integers(0, 3 * NS_PER_S), st.just(-1)), min_size=1, max_size=20
+)
+
+
+@given(scripts(), st.integers(1, 20), pacers, clocks)
+@settings(deadline=None, max_examples=300)
+def test_whatever_the_clock_does_no_record_is_lost_repeated_or_out_of_place(
+    records: list[Record], by: int, make: "type[Unpaced]", clock: list[int]
+) -> None:
+    pacer: Pacer = make(Script(records, by))
+    pacer.start(START)
+    now, last_due, i = START, START, 0
+    handed_out: list[Record] = []
+    while not pacer.ended:
+        step = clock[i % len(clock)]
+        now = max(now, pacer.next_due()) if step < 0 else now + step
+        resyncs, expected = pacer.resyncs, pacer.next_due()
+        batch, due = pacer.take(now)
+        assert batch.size
+        assert due >= last_due
+        if pacer.paced:
+            assert due == (expected if pacer.resyncs == resyncs else now)
+            assert now - due <= HOPELESS_NS
+        handed_out += records_of(batch)
+        last_due = due
+        i += 1
+    assert handed_out == records
+
+
+def test_the_source_is_read_on_after_the_last_records_were_handed_out_not_before() -> None:
+    source = Script(ticks_at(*range(10)), by=5)
+    records = Lookahead(source)
+    records.take_ticks(5)
+    assert source.reads == 1
+    assert not records.ended
+    assert source.reads == 2
+
+
+@pytest.mark.parametrize("make", [Unpaced, lambda s: TicksPerSecond(s, 5), lambda s: EventTime(s, 1)])
+def test_a_source_without_records_has_ended_at_once(make: "type[Unpaced]") -> None:
+    pacer = make(Script([]))
+    pacer.start(START)
+    assert pacer.ended
+    assert empty_batch().size == 0
