@@ -33,7 +33,6 @@ FAREWELL_S: Final = 0.4  # how long a stopping Gateway lets its sessions take th
 PREPARE_NS: Final = 400_000  # so long before its instant a burst is encoded: just after the last one the
 # processor is needed by those who work on it
 SPIN_NS: Final = 60_000  # a sleep ends some 25 µs late here; the last stretch to an instant is spun
-MAX_BURSTS_PER_ROUND: Final = 16  # before connections are looked after again
 
 
 def make_provider(config: Config) -> tuple[Provider, CsvProvider | None]:
@@ -121,6 +120,7 @@ class Gateway:
         )
         self._started = False
         self._prepared: Prepared | None = None
+        self._sent_late: int | None = None  # of the last burst, ns; counted when there is time to
         self.ticks_sent = self.news_sent = self.passes = 0
         self.due_to_sent = Histogram()
 
@@ -130,24 +130,29 @@ class Gateway:
         return self._pacer.ended and self._prepared is None
 
     def step(self) -> None:
-        """Send what is due, then wait for the next instant or for a client, whichever comes first."""
-        now = time.monotonic_ns()
+        """Look after the clients until the next burst is due (for a quarter of a second at most), and send it."""
         if self.ticks.greeting or self.news.greeting:
-            self.ticks.settle(now / NS_PER_S)
-            self.news.settle(now / NS_PER_S)
+            limit = GREETING_S
+            self.ticks.settle(time.monotonic())
+            self.news.settle(time.monotonic())
+        else:
+            limit = IDLE_S
         if not self._started and self.ticks.clients + self.news.clients:
             self._started = True
-            self._pacer.start(now)
-        for _ in range(MAX_BURSTS_PER_ROUND):
-            if not self._flowing:
-                break
-            if self._prepared is None:
-                self._prepared = self._prepare(now)
-            if self._prepared.burst.due > now:
-                break
+            self._pacer.start(time.monotonic_ns())
+        if not self._flowing:
+            self._loop.run_once(limit)
+            return
+        if self._prepared is None:
+            if not self._sleep_until(self._pacer.next_due() - PREPARE_NS, limit):
+                return
+            self._prepared = self._prepare(time.monotonic_ns())
+        due = self._prepared.burst.due
+        if self._sleep_until(due - SPIN_NS, limit):
+            while time.monotonic_ns() < due:
+                pass
             self._send(self._prepared)
             self._prepared = None
-        self._wait()
 
     @property
     def _flowing(self) -> bool:
@@ -155,32 +160,49 @@ class Gateway:
             return False
         return self._pacer.paced or self.ticks.clients + self.news.clients > 0
 
+    def _sleep_until(self, instant: int, limit: float) -> bool:
+        """Serve clients until `instant`, at most `limit` seconds; whether it has come."""
+        # The poll counts whole milliseconds; what is left of the last one is slept, and then clients looked at.
+        rest = (instant - time.monotonic_ns()) / NS_PER_S
+        if rest >= 0.001:
+            self._loop.run_once(min(limit, rest))
+            rest = (instant - time.monotonic_ns()) / NS_PER_S
+            if rest >= 0.001:
+                return False
+        if rest > 0:
+            time.sleep(rest)
+        self._loop.run_once(0)
+        return True
+
     def _prepare(self, now: int) -> "Prepared":
-        """Take and encode the next burst, so that only the sending is left for its instant."""
+        """Take, count and encode the next burst, so that only the sending is left for its instant."""
+        if self._sent_late is not None:
+            self.due_to_sent.record(self._sent_late)
+            self._sent_late = None
         burst = self._pacer.take(now)
+        self._count(burst.batch)
         return Prepared(
             burst,
-            self._encoder.session(burst.batch) if self.ticks.sessions else b"",
+            self._session_piece(burst) if self.ticks.sessions else b"",
             self._encoder.plain_ticks(burst.batch) if self.ticks.plain else (b"", 0),
             self._encoder.plain_news(burst.batch) if self.news.plain else (b"", 0),
         )
 
+    def _session_piece(self, burst: Burst) -> bytes:
+        due_wall = time.time_ns() + burst.due - time.monotonic_ns()
+        return wire.encode_control("S", self._next_seq, due_wall) + self._encoder.session(burst.batch)
+
     def _send(self, prepared: "Prepared") -> None:
+        """Only what must be done now: on a busy machine the receiver may have to wait until we sleep again."""
         batch, due = prepared.burst
         if self.ticks.sessions:
-            due_wall = time.time_ns() - (time.monotonic_ns() - due)
-            head = wire.encode_control("S", self._next_seq, due_wall)
-            frames = prepared.session or self._encoder.session(batch)  # it may have joined meanwhile
-            self.ticks.send_sessions(head + frames, batch.size)
-        if prepared.ticks[1]:
-            self.ticks.send_plain(*prepared.ticks)
-        if prepared.news[1]:
-            self.news.send_plain(*prepared.news)
+            # A session that has joined since the burst was prepared gets it, too.
+            self.ticks.send_sessions(prepared.session or self._session_piece(prepared.burst), batch.size)
+        self.ticks.send_plain(*prepared.ticks)
+        self.news.send_plain(*prepared.news)
         if self._pacer.paced:
-            self.due_to_sent.record(time.monotonic_ns() - due)
+            self._sent_late = time.monotonic_ns() - due
         self._next_seq += batch.size
-        self._last_ts = int(batch.times[-1])
-        self._count(batch)
 
     def _count(self, batch: Batch) -> None:
         if batch.size == 1:
@@ -191,31 +213,7 @@ class Gateway:
         self.ticks_sent += int(ticks)
         self.news_sent += int(news)
         self.passes += int(epochs)
-
-    def _wait(self) -> None:
-        limit = GREETING_S if self.ticks.greeting or self.news.greeting else IDLE_S
-        if not self._flowing:
-            self._loop.run_once(limit)
-            return
-        if self._prepared is None and not self._sleep_until(self._pacer.next_due() - PREPARE_NS, limit):
-            return
-        if self._prepared is None:
-            self._prepared = self._prepare(time.monotonic_ns())
-        due = self._prepared.burst.due
-        if self._sleep_until(due - SPIN_NS, limit):
-            while time.monotonic_ns() < due:
-                pass
-
-    def _sleep_until(self, instant: int, limit: float) -> bool:
-        """Serve clients until `instant`, at most `limit` seconds; whether it has come."""
-        # The poll counts whole milliseconds; what is left of the last one is slept.
-        self._loop.run_once(min(limit, max(0.0, (instant - time.monotonic_ns()) / NS_PER_S)))
-        rest = (instant - time.monotonic_ns()) / NS_PER_S
-        if rest >= 0.001:
-            return False
-        if rest > 0:
-            time.sleep(rest)
-        return True
+        self._last_ts = int(batch.times[-1])
 
     def say_goodbye(self) -> None:
         """Tell the sessions that this is the end (unless the source said so), and let them take it."""

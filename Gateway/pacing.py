@@ -39,11 +39,15 @@ class Lookahead:
         self._at = self._ticks_taken = 0
         self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
 
-    @property
-    def ended(self) -> bool:
-        """Whether there is no more. Reads on when the buffer is used up: after its last records have left."""
+    def _read_on(self) -> None:
+        """Read on when the buffer is used up; only when more is asked for: after its last records have left."""
         if self._at == self._batch.size and self._batch.size:
             self._read()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no more."""
+        self._read_on()
         return self._batch.size == 0
 
     def take_ticks(self, count: int) -> tuple[Batch, int]:
@@ -51,6 +55,7 @@ class Lookahead:
 
         What follows the last tick goes with it. May be fewer than asked for: ask again, unless `ended`.
         """
+        self._read_on()
         last = self._ticks_taken + count
         positions = self._tick_positions
         stop = int(positions[last]) if last < positions.shape[0] else self._batch.size
@@ -61,6 +66,7 @@ class Lookahead:
 
     def take_until(self, ts: int) -> Batch:
         """The records up to event time `ts`, at most one buffer, never past the start of an epoch."""
+        self._read_on()
         batch, at = self._batch, self._at
         first = at + 1 if at < batch.size and batch.kinds[at] == Kind.EPOCH else at
         epochs = np.flatnonzero(batch.kinds[first:] == Kind.EPOCH)
@@ -72,11 +78,13 @@ class Lookahead:
     @property
     def next_ts(self) -> int:
         """Event time of the next record (there is one unless `ended`)."""
+        self._read_on()
         return int(self._batch.times[self._at])
 
     @property
     def at_epoch(self) -> bool:
         """Whether the next record starts an epoch."""
+        self._read_on()
         return bool(self._batch.kinds[self._at] == Kind.EPOCH)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.system import Failed, cpu_percent, python_path, random_walk, usage
 from runtime import status_socket
-from shared_memory_utils import RECORD, SegmentError, TapeReader
+from shared_memory_utils import RECORD, SegmentError, TapeReader, unlink_all
 from testing.harness import Process, running, system_config, wait_until, write_config
 from trading_lib.models import Kind
 
@@ -45,11 +45,14 @@ def main_py(settings: Mapping[str, Any]) -> Iterator[tuple[Process, Path, dict[s
         folder = Path(name)
         tree = system_config(folder, **settings)
         config = write_config(folder, tree)
-        with python_path(pure=False), running(["main.py", str(config)], folder) as process:
-            yield process, folder, tree
-            code = process.stop()
-            if code:
-                raise Failed(f"main.py ended with exit code {code}:\n{process.output[-400:]}")
+        try:
+            with python_path(pure=False), running(["main.py", str(config)], folder) as process:
+                yield process, folder, tree
+                code = process.stop()
+                if code:
+                    raise Failed(f"main.py ended with exit code {code}:\n{process.output[-400:]}")
+        finally:
+            unlink_all(tree["OrderBook"]["shared_memory_name"])
 
 
 def status_of(folder: Path) -> dict[str, Any]:
@@ -106,27 +109,30 @@ def idle(seconds: float) -> Idle:
 def recoveries(kills: int) -> list[float]:
     """ms from SIGKILL of the Gateway to the next tick of its successor on the tape, for each kill."""
     found = []
+    killed: set[int] = set()
     with main_py(random_walk(KILL_RATE, 1)) as (_, folder, tree):
-        wait_until(lambda: _all_ready(folder), "every part to be ready", PATIENCE_S)
+
+        def gateway() -> int | None:
+            status = _all_ready(folder)
+            pid = int(status["parts"]["gateway"]["pid"]) if status else None
+            return None if pid in killed else pid
+
         for _ in range(kills):
-            found.append(_recovery(folder, tree["OrderBook"]["shared_memory_name"]))
-            time.sleep(1.2)  # so that the next status names the new Gateway
-            wait_until(lambda: _all_ready(folder), "the Gateway to be ready again", PATIENCE_S)
+            pid = wait_until(gateway, "a Gateway that is ready", PATIENCE_S)
+            killed.add(pid)
+            found.append(_recovery(pid, tree["OrderBook"]["shared_memory_name"]))
     return found
 
 
-def _recovery(folder: Path, name: str) -> float:
-    pid = status_of(folder)["parts"]["gateway"]["pid"]
+def _recovery(pid: int, name: str) -> float:
     try:
         tape = TapeReader(name)
     except SegmentError as fault:
         raise Failed(str(fault)) from None
-    try:
+    with contextlib.closing(tape):
         killed = time.time_ns()
         os.kill(pid, signal.SIGKILL)
         return (_next_tick(tape) - killed) / 1e6
-    finally:
-        tape.close()
 
 
 def _next_tick(tape: TapeReader) -> int:

@@ -74,14 +74,17 @@ def measure(pipeline: str, rate: int, number: int, seconds: float, warm_s: float
 
 def _measure_ours(pipeline: str, rate: int, number: int, seconds: float, warm_s: float) -> Case:
     every = max(1, rate // 1000) if rate else FLAT_OUT_EVERY
+    before: Mapping[str, Any] = {}
     with System(random_walk(rate, every), pure=pipeline == PURE) as system:
         system.start()
-        before = system.next_status("order_manager", time.monotonic() + warm_s)
-        begun, used_before = time.monotonic(), system.usage()
-        system.sleep(seconds - 0.3)  # statuses come every second: the next one closes the window
-        after = system.next_status("order_manager")
-        ended, used_after = time.monotonic(), system.usage()
-        final = system.stop()
+        if warm_s:
+            before = system.next_status("order_manager", time.monotonic() + warm_s)
+        with system.tape() as tape:
+            begun, first, used_before = time.monotonic(), tape.tail, system.usage()
+            system.sleep(seconds)
+            ended, last, used_after = time.monotonic(), tape.tail, system.usage()
+        final = system.stop()  # the Gateway first: what is stopping is not measured
+    after = final["order_manager"]
     stages = stages_between(before, after)
     gateway = final["gateway"]
     summaries = {name: stages[name].summary_us(PERCENTS) for name in STAGES}
@@ -95,7 +98,7 @@ def _measure_ours(pipeline: str, rate: int, number: int, seconds: float, warm_s:
         *_used(used_before, used_after, ended - begun),
         ticks=final["orderbook"]["ticks"],
         seen=final["strategy"]["ticks"],
-        ticks_per_s=stages["tick→order"].total * every / (ended - begun),
+        ticks_per_s=(last - first) / (ended - begun),
         problems=problems(final),
     )
 
@@ -126,13 +129,13 @@ def _used(
 
 
 def stages_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Histogram]:
-    """What the OrderManager counted between two of its statuses, by stage."""
-    return {
-        name: difference(
-            Histogram.from_dict(after["histograms"][name]), Histogram.from_dict(before["histograms"][name])
-        )
-        for name in STAGES
-    }
+    """What the OrderManager counted between two of its statuses (the first may be none), by stage."""
+    return {name: difference(_histogram(after, name), _histogram(before, name)) for name in STAGES}
+
+
+def _histogram(status: Mapping[str, Any], stage: str) -> Histogram:
+    """A stage's histogram in a status of the OrderManager; an empty one in no status."""
+    return Histogram.from_dict(status["histograms"][stage]) if status else Histogram()
 
 
 def difference(later: Histogram, earlier: Histogram) -> Histogram:
@@ -159,6 +162,7 @@ def problems(final: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
         "dropped by the Gateway": gateway.get("dropped", 0),
         "schedule given up": gateway.get("resyncs", 0),
         "overrun in the strategy": strategy.get("missed", 0),
+        "not seen by the strategy": book["ticks"] - strategy["ticks"] - strategy["missed"] if strategy else 0,
         "strategy errors": strategy.get("errors", 0),
         "orders rejected": sum(orders.get("rejected", {}).values()),
     }

@@ -8,6 +8,7 @@ import contextlib
 import socket
 import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -16,9 +17,9 @@ import msgspec
 from benchmarks.pipeline import PERCENTS, problems, stages_between
 from benchmarks.system import Failed, System, random_walk
 
-RATE: Final = 20_000
+RATE: Final = 50_000
 SYMBOLS: Final = ("A" * 24, "B" * 24, "C" * 24, "D" * 24)  # long frames fill buffers soon
-CLIENT_BUFFER: Final = 1 << 18  # bytes the Gateway keeps for a slow client
+CLIENT_BUFFER: Final = 1 << 20  # bytes the Gateway keeps for a client, the OrderBook included
 RECEIVE_BUFFER: Final = 4096  # the least a socket may have
 PATIENCE_S: Final = 30.0
 
@@ -63,8 +64,7 @@ def _round(seconds: float, warm_s: float, with_first: bool) -> Round:
     settings["Gateway"]["client_buffer_bytes"] = CLIENT_BUFFER
     with System(settings) as system:
         system.start()
-        system.sleep(warm_s)
-        system.next_status("order_manager")
+        system.next_status("order_manager", time.monotonic() + warm_s)
         if with_first:
             with_them, dropped = _with(system, seconds)
             without = _phase(system, seconds)
@@ -93,7 +93,7 @@ def _with(system: System, seconds: float) -> tuple[dict[str, float | None], int]
     with _clients(system.config["Gateway"]["md_port"]):
         system.wait(lambda: gateway.status["dropped"], "the Gateway to drop for a slow client", PATIENCE_S)
         measured = _phase(system, seconds)
-        return measured, int(system.next_status("gateway")["dropped"])
+    return measured, int(gateway.status["dropped"])
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ import psutil
 from runtime.child import Child, State
 from runtime.loop import EventLoop
 from runtime.supervisor import SCRIPTS
-from shared_memory_utils import unlink_all
+from shared_memory_utils import SegmentError, TapeReader, unlink_all
 from testing.harness import ROOT, system_config, write_config
 
 PURE_PYTHON: Final = "ALGOSIM_PURE_PYTHON"
@@ -166,6 +166,16 @@ class System:
     def usage(self) -> dict[str, Usage]:
         """What each process has used."""
         return {name: usage(child.pid) for name, child in self.children.items() if child.pid is not None}
+
+    @contextlib.contextmanager
+    def tape(self) -> Iterator[TapeReader]:
+        """A look at the tape. Raises Failed if there is none."""
+        try:
+            reader = TapeReader(self.name)
+        except SegmentError as fault:
+            raise Failed(str(fault)) from None
+        with contextlib.closing(reader):
+            yield reader
 
     # ----------------------------------------------------------------------------------------- stopping
 

@@ -21,7 +21,6 @@ from Gateway.encoder import Encoder
 from Gateway.providers import RandomWalkProvider
 from Gateway.providers.provider import take, ticks
 from runtime.loop import listen
-from shared_memory_utils import SegmentError, TapeReader
 from trading_lib import wire
 
 SYMBOLS: Final = tuple(f"SYM{i:02d}" for i in range(64))
@@ -29,8 +28,8 @@ BURST: Final = 4096  # ticks behind one `!S`, as the Gateway sends flat out
 BLOCKS: Final = 64  # different bursts, sent over and over
 SESSION: Final = 7
 EVENT_NS: Final = 1_735_828_200_000_000_000
-PATIENCE_S: Final = 60.0
-LADDER: Final = (100_000, 200_000, 300_000, 400_000, 500_000, 600_000, 800_000, 1_000_000, 1_500_000)
+PATIENCE_S: Final = 30.0
+LADDER: Final = (100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000, 1_250_000, 1_500_000, 2_000_000)
 KEPT_UP: Final = 0.99  # of the nominal rate; below, the schedule was not kept
 LAG_S: Final = 0.05  # the most a strategy that keeps up may be behind when it is looked at
 
@@ -121,8 +120,7 @@ def blast(path: str, blocks: list[bytes], tick_count: int) -> Blast:
         try:
             system.start()
             gateway.accept()
-            tape = TapeReader(system.name)
-            try:
+            with system.tape() as tape:
                 system.wait(lambda: tape.tail == 1, "the epoch on the tape")
                 sender = threading.Thread(target=gateway.blast, args=(bursts,))
                 begun = time.perf_counter()
@@ -132,8 +130,6 @@ def blast(path: str, blocks: list[bytes], tick_count: int) -> Blast:
                 seconds = time.perf_counter() - begun
                 sender.join()
                 tail = tape.tail
-            finally:
-                tape.close()
             book = system.stop()["orderbook"]
         finally:
             gateway.close()
@@ -145,18 +141,17 @@ def blast(path: str, blocks: list[bytes], tick_count: int) -> Blast:
 
 
 def blasts(rounds: int, seconds: float, say: Callable[[str], None]) -> dict[str, list[Blast]]:
-    """Both paths in turn, about so many seconds each; the first, short ones say how many ticks that is."""
+    """Both paths in turn, about so many seconds each: a short one says how many ticks that is."""
     blocks = encoded_blocks()
-    first = {COMPILED: 2_000_000, PURE: 50_000}
-    found: dict[str, list[Blast]] = {COMPILED: [], PURE: []}
-    for number in range(rounds + 1):
-        for path, results in found.items():
-            count = int(results[-1].ticks_per_s * seconds) if results else first[path]
-            result = blast(path, blocks, count)
-            say(f"TCP → book and tape, {path:<11}  {result.ticks_per_s:>12,.0f} ticks/s, none lost")
-            results.append(result)
-            if number == 1:
-                del results[0]
+    counts = {COMPILED: 2_000_000, PURE: 50_000}
+    for path, count in counts.items():
+        counts[path] = int(blast(path, blocks, count).ticks_per_s * seconds)
+    found: dict[str, list[Blast]] = {path: [] for path in counts}
+    for _ in range(rounds):
+        for path, count in counts.items():
+            found[path].append(blast(path, blocks, count))
+            rate = found[path][-1].ticks_per_s
+            say(f"TCP → book and tape, {path:<11}  {rate:>12,.0f} ticks/s, none lost")
     return found
 
 
@@ -174,15 +169,12 @@ def provider_flow(provider: str, seconds: float) -> Flow:
     settings["Gateway"]["provider"] = provider
     with System(settings, parts=("orderbook", "gateway")) as system:
         system.start()
-        tape = _attach(system)
-        try:
+        with system.tape() as tape:
             system.wait(lambda: tape.tail > BURST, "the first ticks")
             system.sleep(0.2)
             begun, first = time.perf_counter(), tape.tail
             system.sleep(seconds)
             records, elapsed = tape.tail - first, time.perf_counter() - begun
-        finally:
-            tape.close()
         final = system.stop()
     book, gateway = final["orderbook"], final["gateway"]
     trouble = problems(final)
@@ -190,13 +182,6 @@ def provider_flow(provider: str, seconds: float) -> Flow:
         raise Failed(f"{provider}: {book['ticks']:,} of {gateway['ticks']:,} ticks arrived, {trouble}")
     share = book["ticks"] / book["tail"]  # the rest are the epochs, one a pass of the file
     return Flow(provider, records * share / elapsed, book["ticks"])
-
-
-def _attach(system: System) -> TapeReader:
-    try:
-        return TapeReader(system.name)
-    except SegmentError as fault:
-        raise Failed(str(fault)) from None
 
 
 # ---------------------------------------------------------------------------------------- to a strategy
@@ -217,15 +202,12 @@ def strategy_at(rate: int, seconds: float) -> Step:
     """All four processes at one rate, a moving average on every tick, an order a millisecond."""
     with System(random_walk(rate, rate // 1000)) as system:
         system.start()
-        tape = _attach(system)
-        try:
+        with system.tape() as tape:
             system.wait(lambda: tape.tail > rate // 1000, "the first ticks")
             system.sleep(0.5)
             begun, first = time.perf_counter(), tape.tail
             system.sleep(seconds)
             achieved = (tape.tail - first) / (time.perf_counter() - begun)
-        finally:
-            tape.close()
         lag = system.next_status("strategy")["lag"]
         final = system.stop()
     book, strategy = final["orderbook"], final["strategy"]

@@ -33,6 +33,7 @@ if __name__ == "__main__":
 
 from benchmarks.system import Failed, Usage, usage
 from Gateway.providers import RandomWalkProvider
+from Gateway.providers.provider import take
 from runtime.part import precise_timers
 from testing.harness import free_port
 from trading_lib.histogram import Histogram
@@ -95,7 +96,7 @@ def ticks(per_burst: int) -> Iterator[list[bytes]]:
     """Bursts of `SYMBOL,PRICE,NS,` for ever: our random walk, read ahead."""
     source = RandomWalkProvider(SYMBOLS, START_NS, seed=42)
     while True:
-        batch = source.read(per_burst * 64)
+        batch = take(source, per_burst * 64)
         columns = zip(batch.symbols.tolist(), batch.values.tolist(), batch.times.tolist(), strict=True)
         texts = [
             f"{SYMBOLS[i]},{value / 10 ** source.decimals[i]},{ts},".encode() for i, value, ts in columns

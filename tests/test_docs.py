@@ -123,7 +123,7 @@ def rows_of(page: Path, after: str = "") -> list[list[str]]:
     text = page.read_text().partition(after)[2] if after else page.read_text()
     table = re.search(r"(?:^\|.*\|\n)+", text, re.MULTILINE)
     assert table is not None, f"{page.name}: no table after {after!r}"
-    return [[cell.strip() for cell in row.strip("|\n").split(" | ")] for row in table[0].splitlines()[2:]]
+    return [[cell.strip() for cell in row[1:-1].split("|")] for row in table[0].splitlines()[2:]]
 
 
 ALL_BLOCKS: Final = [block for page in PAGES for block in blocks_of(page)]
@@ -240,7 +240,7 @@ class Session:
         assert set(codes) <= allowed, f"{block.where}: exit codes {codes}\n{self.printed}"
 
     def _wait_for(self, text: str, commands: list[list[str]], terminals: list[Terminal]) -> None:
-        """Until one has printed `text`. A client that found nobody is started again, as a person would; a part never."""
+        """Until one has printed `text`. A client that found nobody is started again; a part never."""
         tries = TRIES
 
         def found() -> bool:
@@ -350,7 +350,7 @@ def test_a_page_that_is_wrong_is_noticed(session: Session) -> None:
         session.run(block("python", "raise SystemExit(3)"))
     with pytest.raises(AssertionError):
         session.run(block("sh", "false\ntrue"))
-    with pytest.raises(ConditionNotMet):
+    with pytest.raises(ConditionNotMet, match="has ended"):
         session.run(block("sh", "python Gateway/run.py none.json", "terminals; until ready"))
 
 
@@ -481,7 +481,7 @@ def test_the_dependencies_are_those_of_pyproject() -> None:
         rows = rows_of(page, heading)
         names = [re.split(r"[<>=~! \[;]", requirement)[0] for requirement in wanted]
         assert sorted(name.strip("`") for name, _ in rows) == sorted(names)
-        assert all(len(reason) > 10 for _, reason in rows)
+        assert all(reason for _, reason in rows)
 
 
 def test_the_reasons_for_rejections_are_those_of_the_code() -> None:
