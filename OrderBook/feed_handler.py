@@ -114,6 +114,13 @@ class FeedHandler:
         self._news = Link(self, news_port, "news")
 
     @property
+    def settled(self) -> bool:
+        """Whether every connection that is wanted stands."""
+        if self._source.session:
+            return self._ticks.open and self._news.connection is None
+        return self._ticks.open and self._news.open
+
+    @property
     def state(self) -> str:
         """What a person wants to know about the feed."""
         if not self._ticks.open:

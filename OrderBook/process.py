@@ -1,5 +1,6 @@
 """The OrderBook's process."""
 
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -71,11 +72,16 @@ def serve(part: Part, config: Config) -> None:
         f"tape of {tape.capacity:,} records in {section.shared_memory_name} ({how}), run {tape.run_id}"
     )
     try:
+        look_round_at = 0.0
         while not part.stopping:
-            loop.run_once(min(handler.tend(), ROUND_S))
-            if part.status_due():
-                rejections.next_second()
-                part.report(_status(order_book, handler))
+            # Between a batch and the next sleep nothing is done: a reader just woken may be waiting for the core.
+            if not handler.settled or time.monotonic() >= look_round_at:
+                wait = min(handler.tend(), ROUND_S)
+                look_round_at = time.monotonic() + wait
+                if part.status_due():
+                    rejections.next_second()
+                    part.report(_status(order_book, handler))
+            loop.run_once(wait)
         part.report(_status(order_book, handler))
     finally:
         handler.close()

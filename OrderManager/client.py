@@ -141,7 +141,7 @@ class OrderManagerClient:
         """Hand to the kernel what waits, for at most `timeout` seconds. Raises ConnectionError."""
         if self._socket is None:
             raise ConnectionError(f"not connected to {self.host}:{self.port}")
-        deadline = time.monotonic() + self.timeout
+        deadline = 0.0
         while self._unsent:
             try:
                 sent = self._socket.send(self._unsent)
@@ -151,10 +151,11 @@ class OrderManagerClient:
                 self.disconnect()
                 raise
             del self._unsent[:sent]
-            remaining = deadline - time.monotonic()
-            if self._unsent and remaining <= 0:
-                return
             if self._unsent:
+                deadline = deadline or time.monotonic() + self.timeout
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return
                 poll = select.poll()  # select() cannot watch descriptors above 1023
                 poll.register(self._socket, select.POLLOUT)
                 poll.poll(remaining * 1000)

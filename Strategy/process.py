@@ -119,12 +119,10 @@ class StrategyProcess:
         assert attached is not None and host is not None
         part, tape = self._part, attached.tape
         while not part.stopping and time.monotonic() < until:
-            if self._work(tape, host):
-                continue
-            if attached.finished:
-                self._detach()
-                return
-            tape.wait(ROUND_S)
+            if not self._work(tape, host):
+                tape.wait(ROUND_S)
+        if attached.finished:
+            self._detach()
 
     def _work(self, tape: TapeReader, host: Host) -> bool:
         """One batch; False when there was none."""

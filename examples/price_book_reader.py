@@ -17,19 +17,23 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 from shared_memory_utils import SegmentError, SharedPriceBook  # noqa: E402
 
 
+def updates(book: SharedPriceBook) -> dict[str, int]:
+    """How many prices each symbol has had so far."""
+    counts = book.versions().tolist()
+    return dict(zip(book.symbols, counts, strict=False))  # a symbol may be added in between
+
+
 def watch(book: SharedPriceBook, seconds: float, period: float = 1.0) -> None:
     """Print the book once a period, until its owner stops or `seconds` have passed."""
     until = time.monotonic() + seconds
-    before = dict(zip(book.symbols, book.versions().tolist(), strict=True))
+    before = updates(book)
     while not book.closed and time.monotonic() < until:
         time.sleep(min(period, max(0.0, until - time.monotonic())))
         prices = book.read_all()
-        counts = dict(zip(book.symbols, book.versions().tolist(), strict=True))
-        changes = {symbol: count - before.get(symbol, 0) for symbol, count in counts.items()}
-        print(
-            "   ".join(f"{s} {price} (+{changes[s]})" for s, (price, _) in prices.items()) or "no price yet"
-        )
-        before = counts
+        now = updates(book)
+        line = "   ".join(f"{s} {price} (+{now[s] - before.get(s, 0)})" for s, (price, _) in prices.items())
+        print(line or "no price yet", flush=True)
+        before = now
     if book.closed:
         print("the OrderBook has stopped")
 
