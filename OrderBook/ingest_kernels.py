@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from OrderBook.order_book import MAX_FEED_NUMBER
 from shared_memory.atomics_kernels import (
     exchange32,
     fence,
@@ -171,7 +172,7 @@ def ingest(state: Any, data: Any, start: int, end: int, keys: Any, slots: Any) -
                 comma, seq = read_number(data, at + 3, end, 1, _MAX_DIGITS)
                 if comma == -2:
                     break
-                if comma < 0 or data[comma] != COMMA or seq != state[NEXT_SEQ]:
+                if comma < 0 or data[comma] != COMMA or seq != state[NEXT_SEQ] or seq > MAX_FEED_NUMBER:
                     status = ASK
                     break
                 star, due = read_number(data, comma + 1, end, 1, _MAX_DIGITS)

@@ -18,6 +18,7 @@ from trading_lib.models import Kind
 UNKNOWN: Final = -1.0  # a gap whose size nobody can know
 FLUSH_AT: Final = 253  # entries collected before they are published: three short of a tape chunk, for a
 # message adds at most three, and a chunk's feed position is exact
+MAX_FEED_NUMBER: Final = 2**62  # what counts on from here still fits in a word of shared memory
 _MARKS: Final = {"T": Kind.TIME, "E": Kind.EPOCH, "X": Kind.END}
 
 
@@ -148,10 +149,12 @@ class OrderBook:
     def _control(self, source: Source, name: str, fields: tuple[str, ...]) -> None:
         numbers = [wire.parse_number(text) for text in fields]
         if name == "OK" and len(numbers) == 2 and numbers[0] and not source.session:
+            if numbers[1] > MAX_FEED_NUMBER:
+                raise wire.Rejected("bad control frame", name)
             self._begin_session(source, numbers[0], numbers[1])
         elif not source.session:
             raise wire.Rejected("control frame from a plain source", name)
-        elif name == "S" and len(numbers) == 2:
+        elif name == "S" and len(numbers) == 2 and numbers[0] <= MAX_FEED_NUMBER:
             if numbers[0] < source.next_seq:
                 self.counts.rejected["feed number went back"] += 1
             self._gap(numbers[0] - source.next_seq)

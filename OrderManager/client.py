@@ -7,6 +7,7 @@ A plain client is fire and forget. With `strategy="…"` it negotiates a session
 record that caused them and a client order id.
 """
 
+import math
 import select
 import socket
 import time
@@ -119,6 +120,9 @@ class OrderManagerClient:
 
     def _encode(self, order: Order) -> bytes:
         wire.parse_symbol(order.symbol)
+        for name, number in (("quantity", order.quantity), ("price", order.price)):
+            if not math.isfinite(number):
+                raise wire.Rejected(f"bad {name}", repr(number))
         if self.session is None:
             return order.to_bytes()
         if order.cause_seq < 0:

@@ -130,6 +130,7 @@ def serve(part: Part, config: Config) -> None:
                 log.next_second()
                 part.report(_status(server, stages, log))
         server.drain(DRAIN_S)
+        log.next_second()
         part.report(_status(server, stages, log))
     finally:
         server.close()

@@ -67,6 +67,7 @@ class OrderManagerServer:
         max_clients: int = 256,
     ) -> None:
         self._loop = loop or EventLoop()
+        self._own_loop = loop is None
         self._socket = listen(host, port, "OrderManager.port")
         self._on_orders = on_orders
         self._on_rejected = on_rejected
@@ -213,4 +214,5 @@ class OrderManagerServer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-        self._loop.close()
+        if self._own_loop:
+            self._loop.close()

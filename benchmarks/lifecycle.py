@@ -20,7 +20,7 @@ from trading_lib.models import Kind
 
 KILL_RATE: Final = 1_000  # ticks/s while the Gateway is killed: its recovery is known to a millisecond
 IDLE_RATE: Final = 0.001  # ticks/s: one at the start, then none
-SETTLE_S: Final = 1.5  # after the start, before idleness is measured
+SETTLE_S: Final = 1.0  # after the start, before idleness is measured
 PATIENCE_S: Final = 60.0
 FIRST_ORDER: Final = "Received Order 1:"
 

@@ -6,7 +6,7 @@ when it was due. Every tick goes through the strategy's Python `on_tick`; the la
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,23 +46,11 @@ class Case(msgspec.Struct, frozen=True):
     problems: dict[str, int]
 
 
-def run_rounds(
-    rates: Iterable[int], rounds: int, seconds: float, warm_s: float, say: Callable[[str], None]
-) -> list[Case]:
-    """Every pipeline at every rate in turn, `rounds` times; flat out only ours, compiled."""
-    cases = []
-    rates = tuple(rates)
-    for number in range(1, rounds + 1):
-        for rate in rates:
-            for pipeline in PIPELINES:
-                case = measure(pipeline, rate, number, seconds, warm_s)
-                say(describe(case))
-                cases.append(case)
-        if rates == RATES:
-            case = measure(COMPILED, FLAT_OUT, number, seconds, warm_s)
-            say(describe(case))
-            cases.append(case)
-    return cases
+def one_round(rates: Iterable[int]) -> Iterator[tuple[int, str]]:
+    """(rate, pipeline) in the order of one round: the pipelines take turns at each rate; flat out only ours."""
+    for rate in rates:
+        for pipeline in PIPELINES if rate else (COMPILED,):
+            yield rate, pipeline
 
 
 def measure(pipeline: str, rate: int, number: int, seconds: float, warm_s: float) -> Case:
@@ -74,11 +62,9 @@ def measure(pipeline: str, rate: int, number: int, seconds: float, warm_s: float
 
 def _measure_ours(pipeline: str, rate: int, number: int, seconds: float, warm_s: float) -> Case:
     every = max(1, rate // 1000) if rate else FLAT_OUT_EVERY
-    before: Mapping[str, Any] = {}
     with System(random_walk(rate, every), pure=pipeline == PURE) as system:
         system.start()
-        if warm_s:
-            before = system.next_status("order_manager", time.monotonic() + warm_s)
+        before = system.next_status("order_manager", time.monotonic() + warm_s)
         with system.tape() as tape:
             begun, first, used_before = time.monotonic(), tape.tail, system.usage()
             system.sleep(seconds)
@@ -129,13 +115,12 @@ def _used(
 
 
 def stages_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Histogram]:
-    """What the OrderManager counted between two of its statuses (the first may be none), by stage."""
-    return {name: difference(_histogram(after, name), _histogram(before, name)) for name in STAGES}
-
-
-def _histogram(status: Mapping[str, Any], stage: str) -> Histogram:
-    """A stage's histogram in a status of the OrderManager; an empty one in no status."""
-    return Histogram.from_dict(status["histograms"][stage]) if status else Histogram()
+    """What the OrderManager counted between two of its statuses, by stage."""
+    found = {}
+    for name in STAGES:
+        earlier, later = (Histogram.from_dict(status["histograms"][name]) for status in (before, after))
+        found[name] = difference(later, earlier)
+    return found
 
 
 def difference(later: Histogram, earlier: Histogram) -> Histogram:

@@ -52,8 +52,18 @@ class Usage(NamedTuple):
 def usage(pid: int) -> Usage:
     """See Usage. Raises psutil.Error for a process that is gone."""
     process = psutil.Process(pid)
-    times = process.cpu_times()
-    return Usage(times.user + times.system, process.memory_info().rss)
+    with process.oneshot():
+        times = process.cpu_times()
+        return Usage(_cpu_s(pid) or times.user + times.system, process.memory_info().rss)
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU seconds of all threads to the ns, where Linux tells; else 0 (`cpu_times` counts 10 ms)."""
+    found = 0
+    with contextlib.suppress(OSError):  # no such file, or a thread has just ended
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += int((thread / "schedstat").read_text().split()[0])
+    return found / 1e9
 
 
 def cpu_percent(before: Usage, after: Usage, seconds: float) -> float:

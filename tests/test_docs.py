@@ -168,7 +168,11 @@ class Terminal:
         return self._process.wait(30)
 
     def close(self) -> None:
-        """Kill what is left of it."""
+        """Stop what is left of it, kindly at first."""
+        if self.exit_code is None:
+            self.ctrl_c()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -279,7 +283,7 @@ class Session:
         finally:
             for terminal in self._terminals:
                 terminal.close()
-        assert segments(self.segment) == []
+        wait_until(lambda: segments(self.segment) == [], "the end of every segment")
 
 
 @pytest.fixture

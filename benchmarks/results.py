@@ -1,0 +1,242 @@
+"""What was found, the figures made of it, and the targets beside them. Nothing here measures anything."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from benchmarks import slow_clients, throughput
+from benchmarks.lifecycle import Idle
+from benchmarks.memory import Memory
+from benchmarks.pipeline import (
+    COMPILED,
+    DUE_TO_SENT,
+    FLAT_OUT,
+    PIPELINES,
+    PURE,
+    PYZMQ,
+    RATES,
+    STAGES,
+    Case,
+    median_summary,
+    of,
+)
+
+TOTAL: Final = "tick→order"
+P50_TO_PYZMQ: Final = 0.6
+TARGET_US: Final = {1_000: (80, 200), 10_000: (80, 200), 100_000: (120, 250)}  # p50, p99
+LATENCY_KEYS: Final = {
+    COMPILED: "tick_to_order_us",
+    PURE: "pure_python_tick_to_order_us",
+    PYZMQ: "pyzmq_tick_to_order_us",
+}
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """At which rates, how long and how often: ticks/s, seconds, and counts."""
+
+    rates: tuple[int, ...]  # 0: flat out
+    rounds: int
+    seconds: float
+    warm_s: float
+    throughput_s: float
+    slow_rounds: int
+    slow_s: float
+    starts: int
+    kills: int
+    idle_s: float
+
+
+class Results(msgspec.Struct):
+    """Filled measurement by measurement; what stays empty was not asked for, or is in `failures`."""
+
+    settings: Settings
+    command: str
+    date: str
+    machine: dict[str, Any]
+    load_before: list[float]
+    load_after: list[float] = []
+    took_s: float = 0.0
+    failures: dict[str, str] = {}
+    cases: list[Case] = []
+    memory: Memory | None = None
+    blasts: dict[str, list[throughput.Blast]] = {}
+    flows: list[throughput.Flow] = []
+    steps: list[throughput.Step] = []
+    slow: list[slow_clients.Round] = []
+    first_order_s: list[float] = []
+    recovery_ms: list[float] = []
+    idle: Idle | None = None
+
+    def summary(self, pipeline: str, rate: int, stage: str = TOTAL) -> dict[str, float | None]:
+        """µs of one stage, medians over the rounds; None where nothing was measured."""
+        return median_summary(of(self.cases, pipeline, rate), stage)
+
+    def rates(self, pipeline: str) -> list[int]:
+        """The rates this pipeline was measured at, flat out left out."""
+        return [rate for rate in RATES if of(self.cases, pipeline, rate)]
+
+    def blast_rate(self, path: str) -> float | None:
+        """Ticks/s into tape and book by one path."""
+        return throughput.rate_of(self.blasts[path]) if self.blasts.get(path) else None
+
+    @property
+    def provider_rate(self) -> float | None:
+        """Ticks/s through the Gateway, of the slower provider."""
+        return min((flow.ticks_per_s for flow in self.flows), default=None)
+
+    @property
+    def strategy_rate(self) -> int | None:
+        """The highest rate the strategy kept up with."""
+        return max((step.rate for step in self.steps if step.kept_up), default=None)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One row of the issue's table. `met` None: not measured."""
+
+    what: str
+    at_least: str
+    measured: str
+    met: bool | None
+
+
+def targets(found: Results) -> list[Target]:
+    """Every target with what was measured."""
+    rows = [*_latency_targets(found)]
+    compiled, pure = found.blast_rate(COMPILED), found.blast_rate(PURE)
+    rows.append(_row("TCP → book and tape, none lost", "≥ 10 M ticks/s", _m(compiled), compiled, above=10e6))
+    ratio = compiled / pure if compiled and pure else None
+    rows.append(_row("… against plain Python", "≥ 8 ×", _times(ratio), ratio, above=8))
+    rate = found.provider_rate
+    rows.append(_row("CSV and random walk through the Gateway", "≥ 2 M ticks/s", _m(rate), rate, above=2e6))
+    first = found.steps[0] if found.steps else None
+    share = first.seen / first.ticks if first and first.ticks else None
+    shown = "–" if share is None else f"{share:.4%}"
+    rows.append(_row("a strategy at 100k ticks/s sees", "100 %", shown, share, above=1.0))
+    memory = found.memory
+    read, snapshot = (memory.read_ns / 1000, memory.snapshot_us) if memory else (None, None)
+    rows.append(_row("`read(symbol)`", "≤ 0.5 µs", _unit(read, "µs"), read, below=0.5))
+    rows.append(_row("snapshot of 10,000 symbols", "≤ 10 µs", _unit(snapshot, "µs"), snapshot, below=10))
+    slow = slow_clients.ratio(found.slow) if found.slow else None
+    rows.append(_row("slow clients: p99 with / without", "≤ 1.2", _times(slow), slow, below=1.2))
+    idle = found.idle.total_percent if found.idle else None
+    rows.append(_row("idle system, all processes", "< 2 % of a core", _unit(idle, "%"), idle, under=2))
+    first_s = max(found.first_order_s, default=None)
+    rows.append(_row("start to first order, warm", "≤ 5 s", _unit(first_s, "s"), first_s, below=5))
+    return rows
+
+
+def _latency_targets(found: Results) -> Iterable[Target]:
+    for rate in RATES:
+        ours, theirs = found.summary(COMPILED, rate)["p50"], found.summary(PYZMQ, rate)["p50"]
+        ratio = ours / theirs if ours and theirs else None
+        what = f"tick → order p50 against pyzmq, {rate:,}/s"
+        yield _row(what, f"≤ {P50_TO_PYZMQ} ×", _times(ratio), ratio, below=P50_TO_PYZMQ)
+    for rate, limits in TARGET_US.items():
+        summary = found.summary(COMPILED, rate)
+        for key, limit in zip(("p50", "p99"), limits, strict=True):
+            value = summary[key]
+            yield _row(
+                f"tick → order {key}, {rate:,}/s", f"≤ {limit} µs", _unit(value, "µs"), value, below=limit
+            )
+
+
+def _row(
+    what: str,
+    at_least: str,
+    measured: str,
+    value: float | None,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+    under: float | None = None,
+) -> Target:
+    """`above`, `below`: the bound itself will do; `under`: it will not."""
+    if value is None:
+        return Target(what, at_least, "–", None)
+    met = (
+        (above is None or value >= above)
+        and (below is None or value <= below)
+        and (under is None or value < under)
+    )
+    return Target(what, at_least, measured, met)
+
+
+def _m(value: float | None) -> str:
+    return "–" if value is None else f"{value / 1e6:.2f} M/s"
+
+
+def _times(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f} ×"
+
+
+def _unit(value: float | None, unit: str) -> str:
+    return "–" if value is None else f"{value:,.2f} {unit}"
+
+
+def to_json(found: Results) -> dict[str, Any]:
+    """Everything but the histograms, as plain values. Rates are keys, as text."""
+    plain: dict[str, Any] = {
+        LATENCY_KEYS[pipeline]: {str(rate): found.summary(pipeline, rate) for rate in found.rates(pipeline)}
+        for pipeline in PIPELINES
+    }
+    stages = (*STAGES, DUE_TO_SENT)
+    per_case = {
+        pipeline: {str(rate): of(found.cases, pipeline, rate)[-1] for rate in found.rates(pipeline)}
+        for pipeline in PIPELINES
+    }
+    plain |= {
+        "stages_us": {
+            pipeline: {
+                str(rate): {stage: found.summary(pipeline, rate, stage) for stage in stages}
+                for rate in found.rates(pipeline)
+            }
+            for pipeline in PIPELINES
+        },
+        "flat_out": _flat_out(found),
+        "sustained_ticks_per_s": found.blast_rate(COMPILED),
+        "pure_python_ticks_per_s": found.blast_rate(PURE),
+        "provider_ticks_per_s": found.provider_rate,
+        "ticks_per_s_by_provider": {flow.provider: flow.ticks_per_s for flow in found.flows},
+        "strategy_ticks_per_s": found.strategy_rate,
+        "strategy_steps": msgspec.to_builtins(found.steps),
+        "memory": msgspec.to_builtins(found.memory),
+        "slow_client_p99_ratio": slow_clients.ratio(found.slow) if found.slow else None,
+        "slow_client_rounds": msgspec.to_builtins(found.slow),
+        "recovery_ms": found.recovery_ms,
+        "first_order_s": found.first_order_s,
+        "idle": None
+        if found.idle is None
+        else {"total_percent": found.idle.total_percent, **msgspec.to_builtins(found.idle)},
+        "cpu_percent": {p: {rate: case.cpu_percent for rate, case in c.items()} for p, c in per_case.items()},
+        "rss_mb": {p: {rate: case.rss_mb for rate, case in c.items()} for p, c in per_case.items()},
+        "problems": [
+            {"pipeline": case.pipeline, "rate": case.rate, "round": case.round, **case.problems}
+            for case in found.cases
+            if case.problems
+        ],
+        "targets": [msgspec.to_builtins(row) for row in targets(found)],
+        "failures": found.failures,
+        "load": {"before": found.load_before, "after": found.load_after},
+        "machine": found.machine,
+        "settings": msgspec.to_builtins(found.settings),
+        "command": found.command,
+        "date": found.date,
+        "took_s": round(found.took_s, 1),
+    }
+    return plain
+
+
+def _flat_out(found: Results) -> dict[str, Any] | None:
+    cases = of(found.cases, COMPILED, FLAT_OUT)
+    if not cases:
+        return None
+    last = cases[-1]
+    return {
+        "tick_to_order_us": found.summary(COMPILED, FLAT_OUT),
+        "ticks_per_s": round(last.ticks_per_s),
+        "ticks": last.ticks,
+        "seen_by_the_strategy": last.seen,
+        "cpu_percent": last.cpu_percent,
+        "rss_mb": last.rss_mb,
+    }
