@@ -41,7 +41,7 @@ class _LogFile(RotatingFileHandler):
             self.lost += 1
 
 
-class _LinesFormatter(logging.Formatter):
+class LinesFormatter(logging.Formatter):
     """Prefixes every line of a record, so that a batch of lines reads like lines logged one by one."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -75,12 +75,12 @@ def get_logger(
     to_file = _LogFile(
         log_dir / f"{part}.log", maxBytes=FILE_BYTES, backupCount=FILE_COUNT, encoding="utf-8", delay=True
     )
-    to_file.setFormatter(_LinesFormatter("%(asctime)s %(levelname)-7s %(message)s"))
+    to_file.setFormatter(LinesFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     log.addHandler(to_file)
     if console:
         to_console = logging.StreamHandler(sys.stderr)
         to_console.setLevel(console_level(verbosity))
-        to_console.setFormatter(_LinesFormatter(f"{part}: %(message)s"))
+        to_console.setFormatter(LinesFormatter(f"{part}: %(message)s"))
         log.addHandler(to_console)
     return log
 

@@ -120,7 +120,7 @@ class Gateway:
         )
         self._started = False
         self._prepared: Prepared | None = None
-        self._sent_late: int | None = None  # of the last burst, ns; counted when there is time to
+        self._sent: tuple[Batch, int] | None = None  # the last burst and its delay in ns, not yet counted
         self.ticks_sent = self.news_sent = self.passes = 0
         self.due_to_sent = Histogram()
 
@@ -175,12 +175,9 @@ class Gateway:
         return True
 
     def _prepare(self, now: int) -> "Prepared":
-        """Take, count and encode the next burst, so that only the sending is left for its instant."""
-        if self._sent_late is not None:
-            self.due_to_sent.record(self._sent_late)
-            self._sent_late = None
+        """Take and encode the next burst, so that only the sending is left for its instant."""
+        self._account()
         burst = self._pacer.take(now)
-        self._count(burst.batch)
         return Prepared(
             burst,
             self._session_piece(burst) if self.ticks.sessions else b"",
@@ -200,11 +197,16 @@ class Gateway:
             self.ticks.send_sessions(prepared.session or self._session_piece(prepared.burst), batch.size)
         self.ticks.send_plain(*prepared.ticks)
         self.news.send_plain(*prepared.news)
-        if self._pacer.paced:
-            self._sent_late = time.monotonic_ns() - due
+        self._sent = (batch, time.monotonic_ns() - due)
         self._next_seq += batch.size
 
-    def _count(self, batch: Batch) -> None:
+    def _account(self) -> None:
+        """Count the last burst, now that there is time to."""
+        if self._sent is None:
+            return
+        (batch, late), self._sent = self._sent, None
+        if self._pacer.paced:
+            self.due_to_sent.record(late)
         if batch.size == 1:
             kind = batch.kinds[0]
             ticks, news, epochs = kind == Kind.TICK, kind == Kind.NEWS, kind == Kind.EPOCH
@@ -217,6 +219,7 @@ class Gateway:
 
     def say_goodbye(self) -> None:
         """Tell the sessions that this is the end (unless the source said so), and let them take it."""
+        self._account()
         if not self.ended and self.ticks.sessions:
             head = wire.encode_control("S", self._next_seq, time.time_ns())
             self.ticks.send_sessions(head + wire.encode_control("X", self._last_ts), 1)
@@ -227,6 +230,7 @@ class Gateway:
 
     def status(self) -> Mapping[str, Any]:
         """Counts since the start, for the supervisor."""
+        self._account()
         counters = self.ticks.counters + self.news.counters
         return {
             "ticks": self.ticks_sent,

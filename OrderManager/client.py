@@ -120,9 +120,10 @@ class OrderManagerClient:
 
     def _encode(self, order: Order) -> bytes:
         wire.parse_symbol(order.symbol)
-        for name, number in (("quantity", order.quantity), ("price", order.price)):
-            if not math.isfinite(number):
-                raise wire.Rejected(f"bad {name}", repr(number))
+        if not math.isfinite(order.quantity):
+            raise wire.Rejected("bad quantity", repr(order.quantity))
+        if not math.isfinite(order.price):
+            raise wire.Rejected("bad price", repr(order.price))
         if self.session is None:
             return order.to_bytes()
         if order.cause_seq < 0:

@@ -120,7 +120,7 @@ class OrderManagerServer:
         except ConnectionError:
             data = b""
         if not data:
-            if client.splitter.pending:
+            if client.splitter.pending.strip():
                 self._reject(
                     client, wire.Rejection("half a frame at the end", repr(client.splitter.pending[:40]))
                 )
@@ -194,6 +194,7 @@ class OrderManagerServer:
     def drain(self, seconds: float) -> None:
         """Serve until every client has hung up, at most for so long."""
         deadline = time.monotonic() + seconds
+        self._loop.run_once(0)  # who has connected and is not accepted yet counts, too
         while self._connections and time.monotonic() < deadline:
             self._loop.run_once(0.01)
 

@@ -31,7 +31,7 @@ from typing import Any, Final
 import msgspec
 
 from config import DEFAULT_CONFIG, Config, ConfigError, load_config, resolve
-from logger import close_logger, console_level, get_logger
+from logger import LinesFormatter, close_logger, console_level, get_logger
 from runtime.loop import EventLoop, PortInUse
 
 EXIT_OK: Final = 0
@@ -152,6 +152,7 @@ class _ToSupervisor(logging.Handler):
     def __init__(self, part: Part, level: int) -> None:
         super().__init__(level)
         self._part = part
+        self.setFormatter(LinesFormatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         self._part.say(self.format(record))

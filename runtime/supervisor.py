@@ -161,7 +161,8 @@ class Supervisor:
                     self._force()
                     return
                 if time.monotonic() > deadline:
-                    self._tell(f"{name} did not stop within {share} s: killed")
+                    if child.state is not State.STARTING:  # it hears nothing while it loads and compiles
+                        self._tell(f"{name} did not stop within {share} s: killed")
                     child.signal(signal.SIGKILL)
                     deadline = float("inf")
             if child.state is not State.FAILED:

@@ -221,6 +221,12 @@ class Segment:
         fcntl.flock(self.fd, fcntl.LOCK_UN)
         self._thread_lock.release()
 
+    def read_fence(self) -> None:
+        """Loads before it are done before loads after it. Outside x86-64 by way of the kernel: take the lock."""
+        if not TOTAL_STORE_ORDER:
+            with self._lock:
+                pass
+
     def _reopen_after_fork(self) -> None:
         """A forked child shares its parent's lock: give it a descriptor, and so a lock, of its own."""
         inherited = self.fd

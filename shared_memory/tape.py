@@ -307,13 +307,10 @@ class TapeReader:
             count = min(tail - cursor, limit)
             if count <= 0:
                 return b""
-            if not TOTAL_STORE_ORDER:
-                with self._segment.lock():
-                    copied = self._copy(cursor, count)
-                    lost_below = words[TAPE_INTENT] - self.capacity
-            else:
-                copied = self._copy(cursor, count)
-                lost_below = words[TAPE_INTENT] - self.capacity
+            self._segment.read_fence()
+            copied = self._copy(cursor, count)
+            self._segment.read_fence()
+            lost_below = words[TAPE_INTENT] - self.capacity
             if lost_below <= cursor:
                 self.cursor = cursor + count
                 return copied
