@@ -51,7 +51,7 @@ class LinesFormatter(logging.Formatter):
         record.message = ""
         record.asctime = self.formatTime(record)
         prefix = self.formatMessage(record)
-        return prefix + f"\n{prefix}".join(lines)
+        return prefix + "\n".join(lines).replace("\n", f"\n{prefix}")
 
 
 def get_logger(
@@ -73,7 +73,12 @@ def get_logger(
     log.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
     log.propagate = False
     to_file = _LogFile(
-        log_dir / f"{part}.log", maxBytes=FILE_BYTES, backupCount=FILE_COUNT, encoding="utf-8", delay=True
+        log_dir / f"{part}.log",
+        maxBytes=FILE_BYTES,
+        backupCount=FILE_COUNT,
+        encoding="utf-8",
+        errors="backslashreplace",  # a strategy may log anything
+        delay=True,
     )
     to_file.setFormatter(LinesFormatter("%(asctime)s %(levelname)-7s %(message)s"))
     log.addHandler(to_file)

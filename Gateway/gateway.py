@@ -192,12 +192,12 @@ class Gateway:
     def _send(self, prepared: "Prepared") -> None:
         """Only what must be done now: on a busy machine the receiver may have to wait until we sleep again."""
         batch, due = prepared.burst
+        self._sent = (batch, time.monotonic_ns() - due)  # the kernel delivers within the call: stamp before it
         if self.ticks.sessions:
             # A session that has joined since the burst was prepared gets it, too.
             self.ticks.send_sessions(prepared.session or self._session_piece(prepared.burst), batch.size)
         self.ticks.send_plain(*prepared.ticks)
         self.news.send_plain(*prepared.news)
-        self._sent = (batch, time.monotonic_ns() - due)
         self._next_seq += batch.size
 
     def _account(self) -> None:
@@ -243,6 +243,7 @@ class Gateway:
             "resyncs": self._pacer.resyncs,
             "counters": dict(counters),
             "latency_us": {"due→sent": self.due_to_sent.summary_us()},
+            "histograms": {"due→sent": self.due_to_sent.to_dict()},
         }
 
     def close(self) -> None:

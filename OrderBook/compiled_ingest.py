@@ -11,6 +11,7 @@ from OrderBook import ingest_kernels as kernel
 from OrderBook.order_book import OrderBook, Source
 from shared_memory.layout import PAGE, SYMBOL_BYTES
 from shared_memory_utils import SharedPriceBook, TapeWriter
+from trading_lib.histogram import BUCKETS
 from trading_lib.wire import MAX_FRAME, OVERSIZE, FeedDecoder
 
 BUFFER_BYTES: Final = 1 << 20  # one read; at 30 bytes a tick some 30,000 of them
@@ -39,6 +40,9 @@ class CompiledIngest:
         self._words[kernel.CAPACITY] = order_book.tape.capacity
         self._words[kernel.SLOTS] = order_book.book.slots_address
         self._words[kernel.BELLS] = order_book.tape.panel.address
+        self._latencies = np.zeros(BUCKETS, np.int64)
+        self._words[kernel.LATENCIES] = self._latencies.ctypes.data
+        self._lent = False  # the kernel holds the sequencer's state; `take_back` before anyone else looks
 
     def receive(self, connection: socket.socket) -> int:
         """See Ingest."""
@@ -66,9 +70,9 @@ class CompiledIngest:
         asked = False
         with order_book.book.segment.lock():
             while at < end:
-                self._to_kernel()
+                if not self._lent:
+                    self._lend()
                 status = kernel.ingest(self._state, self._data, at, end, self._keys, self._slots)
-                self._from_kernel()
                 at = self._words[kernel.CONSUMED]
                 if status == kernel.DONE:
                     break
@@ -100,7 +104,8 @@ class CompiledIngest:
             self._view[:rest] = self._view[at:end]
         self._kept = rest
 
-    def _to_kernel(self) -> None:
+    def _lend(self) -> None:
+        """Hand the sequencer's state to the kernel, for as long as nobody else needs it."""
         order_book, source, words = self._order_book, self._source, self._words
         if order_book.book.count != self._known:
             self._learn()
@@ -114,21 +119,29 @@ class CompiledIngest:
         words[kernel.ARRIVAL_STAMPED] = order_book.arrival_stamped
         words[kernel.RECONNECTED] = source.reconnected
         words[kernel.KNOWN_SESSION], words[kernel.KNOWN_SEQ] = order_book.position
-        words[kernel.TICKS] = words[kernel.NEWS] = words[kernel.LATE] = 0
+        words[kernel.TICKS] = words[kernel.NEWS] = words[kernel.LATE] = words[kernel.MAX_LATENCY] = 0
+        order_book.lend(self._take_back)
+        self._lent = True
 
-    def _from_kernel(self) -> None:
+    def _take_back(self) -> None:
+        """Bring the sequencer up to date with what the kernel did."""
+        self._lent = False
         order_book, source, words = self._order_book, self._source, self._words
         source.due = words[kernel.DUE]
-        order_book.last_ts = words[kernel.LAST_TS]
-        order_book.arrival_stamped = bool(words[kernel.ARRIVAL_STAMPED])
-        counts, ticks = order_book.counts, words[kernel.TICKS]
-        if ticks:
-            counts.ticks += ticks
-            order_book.tick_to_book.record(words[kernel.LAST_BOOKED] - words[kernel.LAST_DUE])
-        counts.news += words[kernel.NEWS]
-        counts.late += words[kernel.LATE]
+        order_book.resume(
+            ticks=words[kernel.TICKS],
+            news=words[kernel.NEWS],
+            late=words[kernel.LATE],
+            last_ts=words[kernel.LAST_TS],
+            arrival_stamped=bool(words[kernel.ARRIVAL_STAMPED]),
+        )
         if source.session:
             order_book.took_numbers(source, words[kernel.NEXT_SEQ])
+        buckets = np.flatnonzero(self._latencies)
+        if buckets.shape[0]:
+            found = dict(zip(buckets.tolist(), self._latencies[buckets].tolist(), strict=True))
+            order_book.tick_to_book.add(found, words[kernel.MAX_LATENCY])
+            self._latencies[buckets] = 0
 
     def _learn(self) -> None:
         """Put the symbols the book has gained into the kernel's table."""

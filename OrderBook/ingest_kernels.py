@@ -34,6 +34,8 @@ from shared_memory.layout import (
     TAPE_TAIL,
     WORD,
 )
+from trading_lib.histogram import BUCKETS
+from trading_lib.histogram_kernels import count_latency
 from trading_lib.jit import jit
 from trading_lib.models import Kind
 from trading_lib.wire_kernels import (
@@ -64,11 +66,12 @@ TICKS: Final = 12
 NEWS: Final = 13
 LATE: Final = 14
 LAST_DUE: Final = 15
-LAST_BOOKED: Final = 16
+MAX_LATENCY: Final = 16
 RECONNECTED: Final = 17  # a plain source's first time after a lost connection may begin an epoch
 KNOWN_SESSION: Final = 18  # the feed position that a plain source's records leave as it is
 KNOWN_SEQ: Final = 19
-STATE_WORDS: Final = 20
+LATENCIES: Final = 20  # address of the histogram's int64[BUCKETS]
+STATE_WORDS: Final = 21
 
 DONE: Final = 0
 ASK: Final = 1  # the frame at CONSUMED is for `OrderBook.apply`
@@ -139,7 +142,11 @@ def _publish(state: Any, tape: Any, tail: int, count: int) -> int:
     tape[base] = tail + count
     store_release(state[TAPE] + TAPE_TAIL * WORD, tail + count)
     ring(state[BELLS])
-    state[LAST_BOOKED] = booked
+    if state[LAST_DUE] != 0:
+        latency = booked - state[LAST_DUE]
+        count_latency(int64s(state[LATENCIES], BUCKETS), latency)
+        state[MAX_LATENCY] = max(state[MAX_LATENCY], latency)
+        state[LAST_DUE] = 0
     return tail + count
 
 

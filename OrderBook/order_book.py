@@ -60,20 +60,75 @@ class OrderBook:
     ) -> None:
         self.tape = tape
         self.book = book
-        self.counts = Counts()
-        self.tick_to_book = Histogram()
-        self.last_ts = tape.last_ts()
-        self.position = tape.position
+        self._counts = Counts()
+        self._tick_to_book = Histogram()
+        self._last_ts = tape.last_ts()
+        self._position = tape.position
         self._clock = clock
-        self.arrival_stamped = False  # the epoch's times are arrival times: the first real one starts another
+        self._arrival_stamped = (
+            False  # the epoch's times are arrival times: the first real one starts another
+        )
         self._adopted = tape.adopted
         self._pending: list[Entry] = []
+        self._take_back: Callable[[], None] | None = None
         self.on_rejected: Callable[[wire.Rejection], None] = lambda _: None
+
+    # ----------------------------------------------------------------------------------- the state, lent
+
+    def lend(self, take_back: Callable[[], None]) -> None:
+        """Leave counts, times and feed position to a kernel; `take_back` brings them up to date again."""
+        self.settle()
+        self._take_back = take_back
+
+    def resume(self, ticks: int, news: int, late: int, last_ts: int, arrival_stamped: bool) -> None:
+        """Take over what a kernel did with the state that was lent."""
+        self._counts.ticks += ticks
+        self._counts.news += news
+        self._counts.late += late
+        self._last_ts = last_ts
+        self._arrival_stamped = arrival_stamped
+
+    @property
+    def counts(self) -> Counts:
+        """What happened so far."""
+        self.settle()
+        return self._counts
+
+    @property
+    def tick_to_book(self) -> Histogram:
+        """From when ticks were due to when they were published, ns."""
+        self.settle()
+        return self._tick_to_book
+
+    @property
+    def position(self) -> FeedPosition:
+        """Up to which frame of which feed session everything has its place."""
+        self.settle()
+        return self._position
+
+    @property
+    def last_ts(self) -> int:
+        """Event time of the last record."""
+        self.settle()
+        return self._last_ts
+
+    @property
+    def arrival_stamped(self) -> bool:
+        """Whether this epoch's times are arrival times."""
+        self.settle()
+        return self._arrival_stamped
+
+    def settle(self) -> None:
+        """Make everything here true again, if it was lent."""
+        if self._take_back is not None:
+            take_back, self._take_back = self._take_back, None
+            take_back()
 
     # ------------------------------------------------------------------------------------- connections
 
     def connected(self, source: Source, again: bool) -> None:
         """A connection to a source stands, `again` after it was lost: plain until it says which session it is."""
+        self.settle()
         source.fresh = True
         source.reconnected = source.reconnected or again
         if source.session:
@@ -82,41 +137,42 @@ class OrderBook:
 
     def _begin_session(self, source: Source, session: int, next_seq: int) -> None:
         """`!OK`: the source speaks the extended protocol, and this is where it stands."""
-        known = self.position
+        known = self._position
         if session == known.session:
             self._gap(next_seq - known.next_seq, always=self._adopted)
-            source.fresh = self.arrival_stamped  # wall-clock times came in between, of a plain source
+            source.fresh = self._arrival_stamped  # wall-clock times came in between, of a plain source
         else:
             source.fresh = True
             if self._adopted:
-                self._append(Kind.GAP, self.last_ts, UNKNOWN)
-                self.counts.gaps += 1
+                self._append(Kind.GAP, self._last_ts, UNKNOWN)
+                self._counts.gaps += 1
         self._adopted = False
         source.session, source.next_seq, source.timed = session, next_seq, True
         source.reconnected = False
-        self.position = FeedPosition(session, next_seq)
+        self._position = FeedPosition(session, next_seq)
 
     def _begin_plain(self, source: Source, ts: int) -> None:
         """The first record of a plain source since it connected: nobody knows what went by meanwhile."""
         source.fresh = False
         if self._adopted or source.reconnected:
-            self._append(Kind.GAP, self.last_ts, UNKNOWN)
-            self.counts.gaps += 1
-        elif not self.last_ts:
+            self._append(Kind.GAP, self._last_ts, UNKNOWN)
+            self._counts.gaps += 1
+        elif not self._last_ts:
             self._epoch(source, ts)
         source.reconnected = source.reconnected or self._adopted
         self._adopted = False
 
     def _gap(self, missed: int, always: bool = False) -> None:
         if missed > 0 or always:
-            self._append(Kind.GAP, self.last_ts, float(max(0, missed)))
-            self.counts.gaps += 1
-            self.counts.missed += max(0, missed)
+            self._append(Kind.GAP, self._last_ts, float(max(0, missed)))
+            self._counts.gaps += 1
+            self._counts.missed += max(0, missed)
 
     # ---------------------------------------------------------------------------------------- messages
 
     def apply(self, source: Source, message: wire.Message) -> None:
         """Give one message its place. Call `publish` after the last of a batch."""
+        self.settle()
         match message:
             case wire.TickMessage(symbol, price, ts):
                 self._data(source, Kind.TICK, symbol, price, ts)
@@ -133,7 +189,7 @@ class OrderBook:
             self.publish()
 
     def _reject(self, source: Source, rejection: wire.Rejection) -> None:
-        self.counts.rejected[rejection.reason] += 1
+        self._counts.rejected[rejection.reason] += 1
         self.on_rejected(rejection)
         self._took_number(source)
 
@@ -144,7 +200,7 @@ class OrderBook:
     def took_numbers(self, source: Source, next_seq: int) -> None:
         """Everything of the session below `next_seq` has its place (or its rejection)."""
         source.next_seq = next_seq
-        self.position = FeedPosition(source.session, next_seq)
+        self._position = FeedPosition(source.session, next_seq)
 
     def _control(self, source: Source, name: str, fields: tuple[str, ...]) -> None:
         numbers = [wire.parse_number(text) for text in fields]
@@ -156,7 +212,7 @@ class OrderBook:
             raise wire.Rejected("control frame from a plain source", name)
         elif name == "S" and len(numbers) == 2 and numbers[0] <= MAX_FEED_NUMBER:
             if numbers[0] < source.next_seq:
-                self.counts.rejected["feed number went back"] += 1
+                self._counts.rejected["feed number went back"] += 1
             self._gap(numbers[0] - source.next_seq)
             source.due = numbers[1]
             self.took_numbers(source, numbers[0])
@@ -192,10 +248,10 @@ class OrderBook:
         when = self._time_of(source, ts)
         self._append(kind, when, value, source.due, slot)
         if kind is Kind.TICK:
-            self.counts.ticks += 1
+            self._counts.ticks += 1
             self.book.write_locked(slot, value, when)
         else:
-            self.counts.news += 1
+            self._counts.news += 1
         self._took_number(source)
 
     # -------------------------------------------------------------------------------------------- time
@@ -204,16 +260,16 @@ class OrderBook:
         """The event time a record gets: its own; or of its arrival while its source has sent none; or the head's."""
         if ts is None:
             if source.timed:
-                return self.last_ts
-            self.arrival_stamped = True
-            self.last_ts = max(self.last_ts, self._clock())
-            return self.last_ts
+                return self._last_ts
+            self._arrival_stamped = True
+            self._last_ts = max(self._last_ts, self._clock())
+            return self._last_ts
         if source.session:
             self._begin_epoch_if_new(source, ts)
-        elif ts < self.last_ts and (self.arrival_stamped or source.reconnected):
+        elif ts < self._last_ts and (self._arrival_stamped or source.reconnected):
             self._epoch(source, ts)
         source.timed = True
-        source.reconnected = self.arrival_stamped = False
+        source.reconnected = self._arrival_stamped = False
         return self._stamp(ts)
 
     def _begin_epoch_if_new(self, source: Source, ts: int) -> None:
@@ -223,17 +279,17 @@ class OrderBook:
 
     def _epoch(self, source: Source, ts: int) -> None:
         self._append(Kind.EPOCH, ts, 0.0, source.due)
-        self.last_ts = ts
-        self.arrival_stamped = False
+        self._last_ts = ts
+        self._arrival_stamped = False
         source.fresh = False
-        self.counts.epochs += 1
+        self._counts.epochs += 1
 
     def _stamp(self, ts: int) -> int:
         """Time is monotone within an epoch: an earlier stamp is raised to the last one and counted."""
-        if ts < self.last_ts:
-            self.counts.late += 1
-            return self.last_ts
-        self.last_ts = ts
+        if ts < self._last_ts:
+            self._counts.late += 1
+            return self._last_ts
+        self._last_ts = ts
         return ts
 
     # -------------------------------------------------------------------------------------- publishing
@@ -244,7 +300,7 @@ class OrderBook:
     def publish(self) -> None:
         """Put what was applied on the tape. Readers are woken by `tape.ring`."""
         if self._pending:
-            self.tape.append(self._pending, self.position)
+            self.tape.append(self._pending, self._position)
             if self._pending[-1].kind == Kind.TICK:
-                self.tick_to_book.record(self._clock() - self._pending[-1].due)
+                self._tick_to_book.record(self._clock() - self._pending[-1].due)
             self._pending.clear()

@@ -46,6 +46,8 @@ class Stages:
         order = received.order
         if order.cause_seq < 0:
             return
+        if self._tape is None:
+            self.tend()
         record = self._tape.record(order.cause_seq) if self._tape is not None else None
         if record is None:
             self.unknown += 1

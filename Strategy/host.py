@@ -208,9 +208,9 @@ class Host:
         else:
             self._index = 0
         order = Order(symbol, quantity, price, side, self._ts, self._seq, self._index, time.time_ns())
+        self.positions[symbol] = self.positions.get(symbol, 0.0) + side.sign * quantity
         self.orders.append(order)
         self.placed += 1
-        self.positions[symbol] = self.positions.get(symbol, 0.0) + side.sign * quantity
         return f"{self._seq}.{self._index}"
 
     def take_lines(self) -> list[str]:

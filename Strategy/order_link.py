@@ -41,6 +41,18 @@ class OrderLink:
 
     def send(self, orders: Sequence[Order]) -> None:
         """Send orders, or keep them for later."""
+        if self._client is not None and not self._kept:
+            try:
+                sent = self._client.send_orders(orders)
+            except OSError as fault:
+                self._lost(fault)
+            else:
+                self.counters["sent"] += sent
+                if sent == len(orders):
+                    return
+                self._begun = self._client.waiting > 0
+                self.counters["postponed: OrderManager slow"] += 1
+                orders = orders[sent:]
         for order in orders:
             if len(self._kept) >= MAX_KEPT:
                 del self._kept[1 if self._begun else 0]
@@ -79,9 +91,10 @@ class OrderLink:
         self._backoff.failed()
 
     def tend(self) -> None:
-        """Notice a lost connection, make a new one when it is time to."""
+        """Notice a lost connection, make a new one when it is time to; go on sending what is kept."""
         if self._client is not None:
             if self._client.server_is_there():
+                self.flush()
                 return
             self._lost(None)
         if self._connecting is not None:

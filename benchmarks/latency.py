@@ -1,6 +1,6 @@
 """Measure everything and write it down: `python benchmarks/latency.py [--quick] [--seconds N] [--rounds N]`.
 
-Writes RESULTS.md, results.json and latency.png beside this file. `--quick` (a smoke test of half a minute,
+Writes RESULTS.md, results.json and latency.png beside this file. `--quick` (a smoke test of 40 seconds,
 whose figures mean little) and a run of some parts (`--only`) write to runs/benchmarks instead, unless `--out`
 says where. A measurement that fails is reported as failed, and the exit code is 1.
 """
@@ -217,4 +217,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted: everything is stopped, nothing was written", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)

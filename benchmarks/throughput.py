@@ -122,7 +122,7 @@ def blast(path: str, blocks: list[bytes], tick_count: int) -> Blast:
             gateway.accept()
             with system.tape() as tape:
                 system.wait(lambda: tape.tail == 1, "the epoch on the tape")
-                sender = threading.Thread(target=gateway.blast, args=(bursts,))
+                sender = threading.Thread(target=gateway.blast, args=(bursts,), daemon=True)
                 begun = time.perf_counter()
                 sender.start()
                 while tape.tail < 1 + bursts * BURST and time.perf_counter() - begun < PATIENCE_S:

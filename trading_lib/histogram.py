@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-_LINEAR: Final = 2048
-_HALF: Final = _LINEAR // 2
-_BITS: Final = _LINEAR.bit_length()
+LINEAR: Final = 2048
+HALF: Final = LINEAR // 2
+BITS: Final = LINEAR.bit_length()
+BUCKETS: Final = (64 - BITS + 1) * HALF + LINEAR  # for every int64
 
 
 class Histogram:
@@ -27,11 +28,11 @@ class Histogram:
 
     def record(self, value: int) -> None:
         """Count one value."""
-        if value < _LINEAR:
+        if value < LINEAR:
             bucket = value if value > 0 else 0
         else:
-            shift = value.bit_length() - _BITS + 1
-            bucket = shift * _HALF + (value >> shift)
+            shift = value.bit_length() - BITS + 1
+            bucket = shift * HALF + (value >> shift)
         self.counts[bucket] += 1
         self.total += 1
         if value > self.max:
@@ -49,11 +50,15 @@ class Histogram:
                 return min(_upper_edge(bucket), self.max)
         raise AssertionError("counts do not sum to total")
 
+    def add(self, buckets: Mapping[int, int], maximum: int) -> None:
+        """Add counts by bucket, as a kernel has counted them, and the largest value among them."""
+        self.counts.update(buckets)
+        self.total += sum(buckets.values())
+        self.max = max(self.max, maximum)
+
     def merge(self, other: "Histogram") -> None:
         """Add another histogram's counts."""
-        self.counts.update(other.counts)
-        self.total += other.total
-        self.max = max(self.max, other.max)
+        self.add(other.counts, other.max)
 
     def summary_us(self, percents: Iterable[float] = (50, 90, 99, 99.9)) -> dict[str, float | None]:
         """`{"p50": …, "p99": …, "max": …, "n": …}` with the latencies in µs (values taken as ns)."""
@@ -87,7 +92,7 @@ class Histogram:
 
 def _upper_edge(bucket: int) -> int:
     """The largest value that falls in a bucket."""
-    if bucket < _LINEAR:
+    if bucket < LINEAR:
         return bucket
-    shift = bucket // _HALF - 1
-    return ((bucket - shift * _HALF + 1) << shift) - 1
+    shift = bucket // HALF - 1
+    return ((bucket - shift * HALF + 1) << shift) - 1

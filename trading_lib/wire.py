@@ -115,6 +115,7 @@ class SessionOrder(NamedTuple):
 # ---------------------------------------------------------------------------------------------- fields
 
 
+@lru_cache(maxsize=4096)  # symbols repeat themselves; a refused one is not kept
 def parse_symbol(text: str) -> str:
     """A legal symbol, or Rejected."""
     if _SYMBOL.fullmatch(text) is None:

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from OrderBook.ingest import PureIngest
-from OrderBook.order_book import OrderBook, Source
+from OrderBook.order_book import Counts, OrderBook, Source
 from shared_memory.tape import read_record
 from shared_memory_utils import SharedPriceBook, TapeWriter
 from trading_lib.models import Kind
@@ -76,9 +76,13 @@ class Desk:
         else:
             self.book = SharedPriceBook(SYMBOLS, name, create=True, capacity=ROOM, run_id=run_id)
         self.order_book = OrderBook(self.tape, self.book)
-        self.counts = self.order_book.counts
         self.source = Source()
         self.connect()
+
+    @property
+    def counts(self) -> Counts:
+        """What the sequencer has counted."""
+        return self.order_book.counts
 
     def connect(self, again: bool = False) -> None:
         """A new connection of the source: what the old one had begun is forgotten."""

@@ -51,6 +51,7 @@ symbols = st.one_of(
 prices = st.one_of(
     st.integers(1, 10**9).map(lambda m: str(m / 10**4)),
     st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False).map(str),
+    st.floats(1e-4, 1e6).map(str),
     st.from_regex(r"[0-9]{0,20}\.?[0-9]{0,20}", fullmatch=True),
     st.sampled_from(
         [
@@ -391,6 +392,28 @@ def test_no_wake_up_of_the_kernels_is_lost(desk: Desk, name: str, tmp_path: File
                 back.wait(600.0)
         back.close()
         assert other.popen.wait(30) == 0, other.output
+
+
+# ------------------------------------------------------------------------------------------ at full speed
+
+
+def test_a_reader_at_the_rings_very_end_gets_whole_records_or_none(name: str, tmp_path: FilePath) -> None:
+    """Where the writer is about to write, it has said so before: its intent covers the chunk it is at."""
+    with ExitStack() as stack:
+        stack.callback(unlink_all, name)
+        process = sequencer(name, tmp_path)
+        stack.callback(process.kill)
+        first_words(process)
+        reader = stack.enter_context(closing(TapeReader(name)))
+        wait_until(lambda: reader.tail > 2 * reader.capacity)
+        received = looks = 0
+        while received < 500 or looks < 5_000:
+            looks += 1
+            reader.cursor = reader.tail - reader.capacity
+            records = np.frombuffer(reader.take(random.randrange(1, CHUNK)), RECORD_DTYPE)
+            assert (records["seq"] == np.arange(reader.cursor - len(records), reader.cursor)).all()
+            received += len(records)
+        assert process.alive, process.output
 
 
 # --------------------------------------------------------------------------------------------------- kills

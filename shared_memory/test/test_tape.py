@@ -220,6 +220,22 @@ def crash(tape: TapeWriter) -> None:
     tape.segment.close()
 
 
+def test_a_writer_killed_just_before_it_publishes_leaves_the_position_of_what_is_published(name: str) -> None:
+    tape = TapeWriter.open(name, CAPACITY, RUN_ID)
+    for size in (10, 5):
+        append(tape, size, position(tape.tail + size))
+    for _ in range(3):
+        tail = tape.tail
+        tape.segment.words[TAPE_INTENT] = tail + 7
+        tape._write_checkpoint(tail + 7, position(tail + 7))
+        crash(tape)
+        tape = TapeWriter.open(name, CAPACITY, RUN_ID)
+        assert (tape.tail, tape.position) == (tail, position(tail))
+        append(tape, 2, position(tail + 2))
+        assert tape.position == position(tail + 2)
+    tape.close()
+
+
 def test_a_dead_writers_tape_of_the_same_run_is_adopted(name: str) -> None:
     tape = TapeWriter.open(name, CAPACITY, RUN_ID)
     append(tape, 10, FeedPosition(77, 10))
@@ -453,6 +469,17 @@ def test_64_readers_can_sleep_and_one_more_is_refused(tape: TapeWriter, name: st
                 TapeReader(name)
         TapeReader(name).close()
     assert tape.panel.readers == 0
+
+
+def test_a_ring_between_the_last_look_and_the_sleep_is_not_lost(tape: TapeWriter, reader: TapeReader) -> None:
+    def nothing_new() -> bool:
+        append(tape, 1)
+        tape.ring()
+        return True  # what a reader says whose look came just before
+
+    began = time.monotonic()
+    reader._bell.wait(600.0, nothing_new)
+    assert time.monotonic() - began < 60
 
 
 def test_no_wake_up_is_lost(name: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from testing.harness import Process, wait_until
 from trading_lib.jit import compiled
 
 SLOTS = 16
-MOST_WRITES = 20_000_000 if compiled() else 40_000  # before a writer is killed
+MOST_WRITES = 5_000_000 if compiled() else 40_000  # before a writer is killed
 
 
 def chase(name: str, folder: Path, reads: int, plain_reads: int, kills: int, patience: float) -> None:

@@ -49,6 +49,7 @@ prices = st.one_of(
     st.builds(lambda whole, fraction: f"{whole}.{fraction}", digits, digits),
     digits,
     st.floats(min_value=5e-324, allow_nan=False, allow_infinity=False).map(str),
+    st.floats(1e-4, 1e6).map(str),  # 17 digits, most of them: beyond what one division gives exactly
     st.builds(
         lambda mantissa, places: f"{mantissa / 10**places}", st.integers(1, 10**15), st.integers(0, 12)
     ),
