@@ -11,7 +11,7 @@ Three segments, files in /dev/shm, little-endian. Each begins with a page of hea
             16  capacity                 bells: pages ever claimed
             24  owner pid           192  tape: tail
             32  generation          256  tape: two checkpoints of (tail, feed session, next feed number)
-            40  state: 1 live, 2 closed
+            40  state: 0 being made, 1 live, 2 closed
 
 `<name>`, the price book: 64 bytes a symbol
 

@@ -192,7 +192,10 @@ class Gateway:
     def _send(self, prepared: "Prepared") -> None:
         """Only what must be done now: on a busy machine the receiver may have to wait until we sleep again."""
         batch, due = prepared.burst
-        self._sent = (batch, time.monotonic_ns() - due)  # the kernel delivers within the call: stamp before it
+        self._sent = (
+            batch,
+            time.monotonic_ns() - due,
+        )  # the kernel delivers within the call: stamp before it
         if self.ticks.sessions:
             # A session that has joined since the burst was prepared gets it, too.
             self.ticks.send_sessions(prepared.session or self._session_piece(prepared.burst), batch.size)
@@ -227,6 +230,11 @@ class Gateway:
         deadline = time.monotonic() + FAREWELL_S
         while self.ticks.unsent and time.monotonic() < deadline:
             self._loop.run_once(0.01)
+
+    @property
+    def next_seq(self) -> int:
+        """The feed number the next record will get: how many were numbered so far."""
+        return self._next_seq
 
     def status(self) -> Mapping[str, Any]:
         """Counts since the start, for the supervisor."""
@@ -283,6 +291,7 @@ def serve(part: Part, config: Config) -> None:
                 part.log.info("the source has ended after %d ticks", gateway.ticks_sent)
         gateway.say_goodbye()
         part.report({**gateway.status(), "rows_rejected": rejected})
+        part.log.info("stopped after feed numbers: %d", gateway.next_seq)
     finally:
         gateway.close()
         loop.close()

@@ -349,9 +349,9 @@ def test_a_clients_dropped_frames_stay_counted_after_it_has_left(port: Port) -> 
 @st.composite
 def histories(draw: st.DrawFn) -> list[tuple[str, int]]:
     """What happens to an outbox: pieces of so many frames, reads of so many bytes, flushes."""
-    push = st.tuples(st.just("push"), st.integers(1, 300))
-    read = st.tuples(st.just("read"), st.integers(1, 9000))
-    return draw(st.lists(st.one_of(push, push, push, read, st.just(("flush", 0))), max_size=60))
+    push = st.tuples(st.just("push"), st.sampled_from([1, 7, 100, 150, 299, 300]))
+    read = st.tuples(st.just("read"), st.integers(1000, 9000))
+    return draw(st.lists(st.one_of(push, push, push, read, st.just(("flush", 0))), min_size=15, max_size=60))
 
 
 @given(histories(), st.integers(0, 20_000))

@@ -149,6 +149,12 @@ class Answer(NamedTuple):
     jump: int
 
 
+class OnNewsPort(NamedTuple):
+    """Bytes on the plain news port, which always takes the plain path."""
+
+    data: bytes
+
+
 class Reconnect(NamedTuple):
     """The connection is lost, with what it had begun to send."""
 
@@ -157,7 +163,7 @@ class Restart(NamedTuple):
     """The sequencer is killed, and its successor connects."""
 
 
-Item = bytes | Burst | Answer | Reconnect | Restart
+Item = bytes | Burst | Answer | OnNewsPort | Reconnect | Restart
 bursts = st.builds(
     Burst,
     st.sampled_from([0, 0, 0, 0, 1, 5, -1]),
@@ -172,6 +178,7 @@ items = st.one_of(
     bursts,
     answers,
     noise,
+    st.one_of(frame(symbols, sentiments), frame(symbols, sentiments, times)).map(str.encode).map(OnNewsPort),
     st.sampled_from([Reconnect(), Restart()]),
 )
 streams: st.SearchStrategy[list[Item]] = st.builds(
@@ -206,6 +213,8 @@ def play(desk: Desk, stream: list[Item], places: list[int]) -> None:
                     desk.crash_and_return()
                 elif isinstance(item, Reconnect):
                     desk.connect(again=True)
+                elif isinstance(item, OnNewsPort):
+                    desk.news.take(item.data)
 
 
 def send(desk: Desk, data: bytes, places: list[int]) -> None:

@@ -439,9 +439,9 @@ def test_a_frame_without_an_end_is_counted_once_however_long_it_is(desk: Desk) -
 
 
 def test_a_flood_of_rejections_is_counted_to_the_last_and_the_next_good_one_is_served(desk: Desk) -> None:
-    desk.ticks.take(b"?*" * 100_000)
+    desk.ticks.take(b"?*" * 20_000)
     desk.feed("AAPL,1.5*")
-    assert desk.counts.rejected == {"wrong number of fields": 100_000}
+    assert desk.counts.rejected == {"wrong number of fields": 20_000}
     assert desk.counts.ticks == 1
 
 

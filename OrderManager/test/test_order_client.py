@@ -54,6 +54,7 @@ def desk() -> Iterator[Desk]:
 def silent_server() -> Iterator[socket.socket]:
     """A listening socket whose connections the kernel accepts and nobody serves."""
     with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         server.bind(("127.0.0.1", free_port()))
         server.listen()

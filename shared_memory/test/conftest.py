@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from shared_memory.segment import SHM_DIR
 from testing.harness import segment_name, segments
 
 
@@ -12,4 +13,7 @@ def name() -> Iterator[str]:
     """A name of this test's own; nothing may be left under it."""
     own = segment_name()
     yield own
-    assert segments(own) == []
+    left = segments(own)
+    for each in left:
+        (SHM_DIR / each).unlink(missing_ok=True)
+    assert left == []

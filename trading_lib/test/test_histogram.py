@@ -3,11 +3,13 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trading_lib.histogram import Histogram
+from trading_lib.histogram import BUCKETS, Histogram
+from trading_lib.jit import compiled
 
 EXAMPLES = settings(deadline=None, max_examples=200)
 
@@ -94,6 +96,22 @@ def test_edges_of_the_powers_of_two(power: int) -> None:
     for value in (2**power - 1, 2**power, 2**power + 1):
         ((edge, _),) = histogram_of([value]).buckets()
         assert value <= edge < value + value / 1000
+
+
+@pytest.mark.skipif(not compiled(), reason="there are no kernels in plain Python")
+@EXAMPLES
+@given(st.lists(st.one_of(values, st.sampled_from([2**63 - 1, -(2**63)])), max_size=50))
+def test_a_kernel_counts_as_record_does(values: list[int]) -> None:
+    from trading_lib.histogram_kernels import count_latency
+
+    counts = np.zeros(BUCKETS, np.int64)
+    for value in values:
+        count_latency(counts, value)
+    used = np.flatnonzero(counts).tolist()
+    found = Histogram()
+    found.add({bucket: int(counts[bucket]) for bucket in used}, max([0, *values]))
+    expected = histogram_of(values)
+    assert (found.counts, found.total, found.max) == (expected.counts, expected.total, expected.max)
 
 
 def test_an_empty_one_has_no_percentiles() -> None:
