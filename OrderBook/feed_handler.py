@@ -12,7 +12,7 @@ from typing import Final
 
 from OrderBook.ingest import Ingest, make_ingest
 from OrderBook.order_book import OrderBook, Source
-from runtime.loop import READ, WRITE, Backoff, EventLoop, start_connect
+from runtime.loop import READ, WRITE, Backoff, EventLoop, Reminder, start_connect
 from trading_lib import wire
 
 PLAIN_AFTER_S: Final = (
@@ -112,6 +112,9 @@ class FeedHandler:
         self._source = Source()
         self._ticks = Link(self, md_port, "ticks")
         self._news = Link(self, news_port, "news")
+        self._reminder = Reminder(
+            log.warning, f"no Gateway on {host}:{md_port} (OrderBook.md_port) for 10 s; still trying"
+        )
 
     @property
     def settled(self) -> bool:
@@ -152,6 +155,10 @@ class FeedHandler:
             if time.monotonic() < answered_by:
                 return PLAIN_AFTER_S
             self._news.start()
+        if self._ticks.open:
+            self._reminder.found()
+        else:
+            self._reminder.missing()
         self._ticks.start()
         waits = [link.backoff.wait for link in (self._ticks, self._news) if link.connection is None]
         return min((wait for wait in waits if wait), default=1.0)

@@ -71,6 +71,7 @@ class OrderBook:
         self._adopted = tape.adopted
         self._pending: list[Entry] = []
         self._take_back: Callable[[], None] | None = None
+        self.on_mark: Callable[[Kind, float], None] = lambda *_: None  # each GAP and EPOCH
         self.on_rejected: Callable[[wire.Rejection], None] = lambda _: None
 
     # ----------------------------------------------------------------------------------- the state, lent
@@ -296,6 +297,8 @@ class OrderBook:
 
     def _append(self, kind: Kind, ts: int, value: float, due: int = 0, slot: int = 0) -> None:
         self._pending.append(Entry(ts, value, due or self._clock(), slot, kind))
+        if kind is Kind.GAP or kind is Kind.EPOCH:
+            self.on_mark(kind, value)
 
     def publish(self) -> None:
         """Put what was applied on the tape. Readers are woken by `tape.ring`."""

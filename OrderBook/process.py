@@ -12,6 +12,7 @@ from runtime.loop import EventLoop
 from runtime.part import CannotStart, Part
 from shared_memory_utils import SegmentError, SegmentMissing, SharedPriceBook, TapeWriter, unlink_all
 from trading_lib import wire
+from trading_lib.models import Kind
 
 ROUND_S: Final = 0.5  # at least so often the status is looked at
 PRICES_SHOWN: Final = 12  # last prices in the status
@@ -49,6 +50,16 @@ def open_book(config: Config, tape: TapeWriter) -> SharedPriceBook:
     )
 
 
+def _log_mark(part: Part, kind: Kind, value: float) -> None:
+    """Say in the log that an epoch begins, and on the console, too, that something is missing."""
+    if kind is Kind.EPOCH:
+        part.log.info("a new epoch begins")
+    elif value:
+        part.log.warning(
+            "gap: %s", "an unknown number of records missed" if value < 0 else f"{value:,.0f} missed"
+        )
+
+
 def serve(part: Part, config: Config) -> None:
     """Run the OrderBook until it is told to stop."""
     section = config.OrderBook
@@ -66,6 +77,7 @@ def serve(part: Part, config: Config) -> None:
     part.watch(loop)
     order_book = OrderBook(tape, book)
     rejections = order_book.on_rejected = _RejectionLog(part)
+    order_book.on_mark = lambda kind, value: _log_mark(part, kind, value)
     handler = FeedHandler(loop, order_book, section.host, section.md_port, section.news_port, part.log)
     how = f"adopted, generation {tape.generation}" if tape.adopted else "new"
     part.ready(

@@ -70,7 +70,7 @@ class OrderLog:
 
     def __init__(self, part: Part) -> None:
         self._part = part
-        self._console = not part.supervised
+        self._console = part.prints
         self._this_second = 0
         self._rejections = 0
         self.last: deque[str] = deque(maxlen=LAST_SHOWN)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from OrderManager.client import OrderManagerClient
-from runtime.loop import Backoff
+from runtime.loop import Backoff, Reminder
 from trading_lib.models import Order
 
 MAX_KEPT: Final = 10_000  # orders kept while there is no OrderManager; then the oldest is dropped and counted
@@ -28,6 +28,11 @@ class OrderLink:
         self._begun = False  # the first of them is partly sent: it must be finished
         self._closed = False
         self.counters: Counter[str] = Counter()
+        self._reminder = Reminder(
+            log.warning,
+            f"no OrderManager on {host}:{port} (Strategy.order_manager_port) for 10 s; orders wait, at most "
+            f"{MAX_KEPT:,} of them, and then the oldest are dropped",
+        )
 
     @property
     def connected(self) -> bool:
@@ -94,9 +99,11 @@ class OrderLink:
         """Notice a lost connection, make a new one when it is time to; go on sending what is kept."""
         if self._client is not None:
             if self._client.server_is_there():
+                self._reminder.found()
                 self.flush()
                 return
             self._lost(None)
+        self._reminder.missing()
         if self._connecting is not None:
             if self._connecting.is_alive():
                 return

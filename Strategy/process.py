@@ -6,12 +6,15 @@ from typing import Any, Final
 
 from config import Config, resolve
 from logger import log_lines
+from runtime.loop import Reminder
 from runtime.part import CannotStart, Part
 from shared_memory_utils import SegmentError, SharedPriceBook, TapeReader
 from Strategy.host import Host, StrategyError, load_strategy
 from Strategy.order_link import OrderLink
 
-BATCH: Final = 256  # records between two sends of orders: a millisecond's work at most
+BATCH: Final = 256  # records between two sends of orders, at most
+BATCH_S: Final = 0.002  # a batch that took longer makes the next one half as long: orders do not wait for it
+DRAIN_S: Final = 0.3  # for what is on the tape when stopping; the rest is counted
 ROUND_S: Final = 0.05  # so often a Strategy looks round, busy or asleep (stop, order link, new tape)
 SEARCH_S: Final = 0.02  # between two looks for a tape that is not there
 FAREWELL_S: Final = 0.3  # for the last orders when stopping
@@ -61,9 +64,13 @@ class StrategyProcess:
         self._link = OrderLink(
             section.order_manager_host, section.order_manager_port, self._entry.id, part.log
         )
+        self._reminder = Reminder(
+            part.log.warning, f"no tape {self._name!r} (Strategy.shared_memory_name) for 10 s; still looking"
+        )
         self._attached: Attachment | None = None
         self._host: Host | None = None
-        self._missed_before = 0
+        self._missed_before = self._not_drained = 0
+        self._batch = BATCH
 
     def run(self) -> None:
         """Until told to stop; then drain what is on the tape."""
@@ -88,7 +95,9 @@ class StrategyProcess:
         try:
             attached = Attachment(self._name)
         except SegmentError:
+            self._reminder.missing()
             return False
+        self._reminder.found()
         try:
             host = Host(
                 self._entry.id,
@@ -126,13 +135,18 @@ class StrategyProcess:
 
     def _work(self, tape: TapeReader, host: Host) -> bool:
         """One batch; False when there was none."""
-        packed = tape.take(BATCH)
+        packed = tape.take(self._batch)
         if not packed:
             return False
+        began = time.monotonic()
         try:
             host.consume(packed)
         except StrategyError as fault:
             raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
+        if time.monotonic() - began > BATCH_S:
+            self._batch = max(1, self._batch // 2)
+        elif self._batch < BATCH:
+            self._batch *= 2
         if host.orders:
             self._link.send(host.take_orders())
         elif self._link.kept:
@@ -151,9 +165,12 @@ class StrategyProcess:
     def _drain(self) -> None:
         """Take what is on the tape now, then hang up."""
         if self._attached is not None and self._host is not None:
-            until = self._attached.tape.tail
-            while self._attached.tape.cursor < until and self._work(self._attached.tape, self._host):
-                pass
+            tape, until, deadline = self._attached.tape, self._attached.tape.tail, time.monotonic() + DRAIN_S
+            while tape.cursor < until and time.monotonic() < deadline:
+                self._work(tape, self._host)
+            self._not_drained = max(0, until - tape.cursor)
+            if self._not_drained:
+                self._part.log.warning("stopped %d records before the tape's end", self._not_drained)
         self._link.close(FAREWELL_S)
         self._part.report(self.status())
         if self._attached is not None:
@@ -174,6 +191,7 @@ class StrategyProcess:
             "errors": host.errors if host else 0,
             "last_error": host.last_error if host else "",
             "kept": self._link.kept,
+            "not_drained": self._not_drained,
             "counters": dict(self._link.counters),
         }
 

@@ -20,6 +20,7 @@ from runtime.part import LINK_FD, RUN_ID
 
 CRASH_LIMIT: Final = 5  # crashes in a row …
 CRASH_WINDOW_S: Final = 30.0  # … each within so long of the start before it: then it keeps dying
+SILENT_AFTER_S: Final = 3.0  # statuses come once a second
 FIRST_DELAY_S: Final = 0.05  # before the first restart; doubles with each crash in a row
 LONGEST_DELAY_S: Final = 2.0
 MAX_LINE: Final = 1 << 20  # bytes: a longer line is not a status, and of output it is shown in pieces
@@ -65,6 +66,11 @@ class Child:
     def pid(self) -> int | None:
         """The process id, while it runs."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def silent(self) -> bool:
+        """Whether it should have said something by now: it hangs, is suspended, or user code does not return."""
+        return self.state is State.READY and time.monotonic() - self.status_at > SILENT_AFTER_S
 
     def start(self, loop: EventLoop, arguments: list[str], run_id: str) -> None:
         """Start the process."""
@@ -116,6 +122,7 @@ class Child:
             message = msgspec.json.decode(line)
             if "ready" in message:
                 self.state = State.READY
+                self.status_at = time.monotonic()
                 self.message = message["ready"]
             if "say" in message:
                 self._on_line(self, message["say"])

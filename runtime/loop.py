@@ -140,3 +140,31 @@ class Backoff:
         """Back to the shortest wait."""
         self._delay = self._first
         self._not_before = 0.0
+
+
+class Reminder:
+    """Says, once, that something that is waited for has been missing for long."""
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        text: str,
+        after: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._say, self._text, self._after, self._clock = say, text, after, clock
+        self._since: float | None = None
+        self._said = False
+
+    def missing(self) -> None:
+        """It is not there."""
+        now = self._clock()
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= self._after and not self._said:
+            self._said = True
+            self._say(self._text)
+
+    def found(self) -> None:
+        """It is there."""
+        self._since, self._said = None, False

@@ -52,9 +52,10 @@ class CannotStart(Exception):
 class Part:
     """What a process is given: its name, log, stop flag and its line to the supervisor."""
 
-    def __init__(self, name: str, log: logging.Logger, link: socket.socket | None) -> None:
+    def __init__(self, name: str, log: logging.Logger, link: socket.socket | None, verbose: int = 0) -> None:
         self.name = name
         self.log = log
+        self.prints = link is None and not verbose  # with -v the log's lines are on the console already
         self.stopping = False
         self.run_id = os.environ.get(RUN_ID)
         self._link = link
@@ -97,7 +98,7 @@ class Part:
         self.log.info("ready: %s", message)
         if self._link is not None:
             self._send({"ready": message})
-        else:
+        elif self.prints:
             print(f"{self.name} ready: {message}", flush=True)
 
     def status_due(self) -> bool:
@@ -173,7 +174,7 @@ def run_part(name: str, serve: Callable[[Part, Config], None], argv: list[str] |
         print(f"{name}: run.log_dir = {config.run.log_dir!r}: {fault.strerror}", file=sys.stderr)
         return EXIT_CONFIG
     allow_many_descriptors()
-    part = Part(name, log, link)
+    part = Part(name, log, link, arguments.verbose)
     if link is not None:
         log.addHandler(_ToSupervisor(part, console_level(arguments.verbose)))
     try:

@@ -2,14 +2,23 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-_STATE_STYLE = {"ready": "green", "restarting": "yellow", "failed": "bold red", "starting": "cyan"}
+_STATE_STYLE = {
+    "ready": "green",
+    "restarting": "yellow",
+    "silent": "bold red",
+    "failed": "bold red",
+    "starting": "cyan",
+}
+SHORTEST_LOOK_S: Final = 0.5  # statuses come once a second; what comes sooner is the last one of a run
+BEHIND: Final = 1000  # records: a strategy that lags by more has a problem worth showing
 
 
 class Rates:
@@ -17,14 +26,21 @@ class Rates:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last: dict[str, tuple[float, int]] = {}
+        self._last: dict[str, tuple[float, int, float]] = {}
 
     def rate(self, name: str, count: int) -> float:
-        """Per second since the last look; 0 at the first, and when a restart has reset the count."""
+        """Per second since the last look; 0 at the first, and when a restart has reset the count.
+
+        A look too soon after the last one repeats its answer.
+        """
         now = self._clock()
-        then, before = self._last.get(name, (now, count))
-        self._last[name] = (now, count)
-        return max(0.0, (count - before) / (now - then)) if now > then else 0.0
+        then, before, rate = self._last.get(name, (now, count, 0.0))
+        if 0 < now - then < SHORTEST_LOOK_S:
+            return rate  # between two looks at nearly the same time there is no rate to see
+        if now > then:
+            rate = max(0.0, (count - before) / (now - then))
+        self._last[name] = (now, count, rate)
+        return rate
 
 
 def problems(parts: dict[str, Any]) -> str:
@@ -39,12 +55,20 @@ def problems(parts: dict[str, Any]) -> str:
         "frames rejected": sum(book.get("rejected", {}).values()),
         "rows rejected": sum(gateway.get("rows_rejected", {}).values()),
         "overrun": strategy.get("missed", 0),
+        "strategy behind by": lag if (lag := strategy.get("lag", 0)) > BEHIND else 0,
+        "orders dropped": _starting_with("dropped", strategy.get("counters", {})),
+        "not drained": strategy.get("not_drained", 0),
         "strategy errors": strategy.get("errors", 0),
         "orders rejected": sum(orders.get("rejected", {}).values()),
         "dropped for slow clients": gateway.get("dropped", 0),
+        "pace given up": gateway.get("resyncs", 0),
         "restarts": sum(part.get("restarts", 0) for part in parts.values()),
     }
     return ", ".join(f"{name} {count:,}" for name, count in counted.items() if count)
+
+
+def _starting_with(prefix: str, counters: dict[str, int]) -> int:
+    return sum(count for name, count in counters.items() if name.startswith(prefix))
 
 
 def latency(parts: dict[str, Any], stage: str) -> str:
@@ -81,12 +105,12 @@ def plain_line(status: dict[str, Any], rates: Rates) -> str:
 def table(status: dict[str, Any], rates: Rates) -> Group:
     """The live picture."""
     parts = status["parts"]
-    grid = Table(title=f"algosim  run {status['run_id']}  {status['uptime_s']:.0f} s", title_justify="left")
+    title = f"algosim  run {status['run_id']}  {status['uptime_s']:.0f} s"
+    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for heading, justify in (("part", "left"), ("state", "left"), ("pid", "right"), ("CPU %", "right")):
         grid.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for heading in ("memory", "restarts", "count", "per s"):
         grid.add_column(heading, justify="right")
-    grid.add_column("now", justify="left", overflow="fold")
     for name, part in parts.items():
         counts, unit = (
             (part.get("orders", 0), "orders") if name == "order_manager" else (part.get("ticks", 0), "ticks")
@@ -100,12 +124,8 @@ def table(status: dict[str, Any], rates: Rates) -> Group:
             str(part["restarts"]),
             f"{counts:,} {unit}",
             f"{rates.rate(name, counts):,.0f}",
-            part["message"],
         )
-    stages = "   ".join(
-        f"{stage}: {latency(parts, stage)}"
-        for stage in ("tick→book", "book→decision", "decision→order", "tick→order")
-    )
+    stages = ("tick→book", "book→decision", "decision→order", "tick→order")
     found = problems(parts)
     prices = "   ".join(
         f"{symbol} {price:,.2f}" for symbol, price in parts["orderbook"].get("prices", {}).items()
@@ -114,14 +134,16 @@ def table(status: dict[str, Any], rates: Rates) -> Group:
     return Group(
         grid,
         Text(f"prices    {prices or 'none yet'}"),
-        *(
-            Text(f"          {line}" if i else f"orders    {line}")
-            for i, line in enumerate(orders or ["none yet"])
-        ),
-        Text(f"latency   {stages}"),
+        *_lines("orders", orders or ["none yet"]),
+        *_lines("latency", [f"{stage:<15}{latency(parts, stage)}" for stage in stages]),
         Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
-        Text("Ctrl-C stops", style="dim"),
+        Text("stopped" if status.get("stopped") else "Ctrl-C stops", style="dim"),
     )
+
+
+def _lines(heading: str, lines: list[str]) -> list[Text]:
+    """Lines under each other, the heading before the first."""
+    return [Text(f"{'' if i else heading:<10}{line}") for i, line in enumerate(lines)]
 
 
 class View:

@@ -82,7 +82,7 @@ class Supervisor:
                 self._socket.publish(status)
                 show(status)
         self._stop()
-        show(self.status())
+        show({**self.status(), "stopped": True})
         return self._exit_code
 
     def _drain_wake(self) -> None:
@@ -186,7 +186,7 @@ class Supervisor:
         for child in self.children.values():
             cpu, rss = child.usage()
             parts[child.name] = {
-                "state": str(child.state),
+                "state": "silent" if child.silent else str(child.state),
                 "pid": child.pid,
                 "cpu_percent": cpu,
                 "rss_bytes": rss,

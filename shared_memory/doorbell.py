@@ -87,10 +87,21 @@ class DoorbellPanel:
         words = self._flags.words
         for page in range(1, self._segment.words[BELL_HIGH_WATER] + 1):
             if words[page * _FLAG_WORDS]:
-                words[page * _FLAG_WORDS] = 0
-                if _SYS_FUTEX is not None:
-                    address = self._flags.address + page * PAGE
-                    _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, _EVERYONE, None, None, 0)
+                self._wake(page)
+
+    def ring_everyone(self) -> None:
+        """Wake every reader, whatever its flag says: for who comes after a dead writer.
+
+        One killed between taking a flag down and waking its sleeper leaves that one asleep with no flag up.
+        """
+        for page in range(1, self._segment.words[BELL_HIGH_WATER] + 1):
+            self._wake(page)
+
+    def _wake(self, page: int) -> None:
+        self._flags.words[page * _FLAG_WORDS] = 0
+        if _SYS_FUTEX is not None:
+            address = self._flags.address + page * PAGE
+            _syscall(_SYS_FUTEX, address, _FUTEX_WAKE, _EVERYONE, None, None, 0)
 
     @property
     def readers(self) -> int:

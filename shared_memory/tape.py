@@ -148,6 +148,7 @@ class TapeWriter:
             return None
         old.words[OWNER_PID] = os.getpid()
         old.words[GENERATION] += 1
+        writer.panel.ring_everyone()
         return writer
 
     @property
@@ -364,7 +365,7 @@ def _ring_stale(name: str) -> None:
     """Wake the readers of a tape that is about to be replaced."""
     with contextlib.suppress(SegmentError):
         panel = DoorbellPanel(Segment.attach(bells_name(tape_name(name)), BELL_MAGIC, writable=True))
-        panel.ring()
+        panel.ring_everyone()
         panel.close()
 
 

@@ -23,7 +23,7 @@ class Kind(enum.IntEnum):
     TIME = 3  # nothing earlier than this follows
     EPOCH = 4  # a source starts anew: loop, reset, other file, restart
     GAP = 5  # value = records missed, -1 when nobody can know
-    CONTROL = 6  # value = id of the action in control.jsonl
+    CONTROL = 6  # value = id of an operator's action
     END = 7  # the source has no more
 
 
@@ -82,7 +82,7 @@ class News(_Record, frozen=True, gc=False):
 class Order(msgspec.Struct, frozen=True, gc=False):
     """A market order as its sender states it.
 
-    `price` is what the sender saw; it serves only the collar. `timestamp` is int ns UTC, None at
+    `price` is what the sender saw; it is not what the order will be filled at. `timestamp` is int ns UTC, None at
     construction means now. `cause_seq` and `index` are the client order id `<tape seq>.<k>` of a
     session order (-1: a plain order has none); `sent_wall` is the sender's wall clock, ns.
     """

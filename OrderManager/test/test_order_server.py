@@ -337,6 +337,13 @@ def test_drain_takes_what_is_on_its_way_until_everybody_has_hung_up(desk: Desk) 
     assert (desk.server.orders, desk.server.clients) == (100, 0)
 
 
+def test_drain_takes_the_orders_of_who_was_not_accepted_yet(desk: Desk) -> None:
+    with socket.create_connection(("127.0.0.1", desk.server.port)) as client:
+        client.sendall(GOOD * 100)
+    desk.server.drain(5.0)
+    assert (desk.server.orders, desk.server.clients) == (100, 0)
+
+
 def test_a_busy_port_names_the_key_to_change(desk: Desk) -> None:
     with pytest.raises(PortInUse, match=rf"port {desk.server.port} .*change OrderManager\.port"):
         OrderManagerServer("127.0.0.1", desk.server.port, loop=desk.server._loop)

@@ -35,8 +35,8 @@ def serve(part, config):
     loop = EventLoop()
     part.watch(loop)
     if what == "flood":
-        for number in range(2000):
-            part.report({"number": number, "padding": "x" * 5000})
+        for number in range(50):
+            part.report({"number": number, "padding": "x" * 100_000})
         os.write(1, b"flooded")
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     part.ready(f"run {part.run_id}, files {files}")
@@ -145,7 +145,7 @@ def test_the_console_shows_warnings_and_more_if_asked(
 ) -> None:
     lines = ["probe: a warning", "probe: some information", "probe: a detail"]
     with probe(script, config, *flags) as process:
-        process.wait_for("probe ready")
+        process.wait_for("probe: ready:" if flags else "probe ready")  # never both
         assert [line in process.output for line in lines] == [i < shown for i in range(3)]
         assert process.stop() == EXIT_OK
 
@@ -235,7 +235,7 @@ def test_a_supervisor_that_does_not_read_never_holds_a_part_up_and_gets_whole_li
             for message in part.messages():  # json.loads would refuse half a line
                 numbers += [message["status"]["number"]] if "status" in message else []
         assert numbers == sorted(numbers)
-        assert 0 < len(numbers) < 2000
+        assert 0 < len(numbers) < 50
         part.link.setblocking(True)
         part.popen.send_signal(signal.SIGTERM)
         assert {"status": {"stopped": True}} in list(part.messages())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from shared_memory.doorbell import bells_name
 from shared_memory.layout import (
     CHUNK,
     MAX_BELLS,
+    PAGE,
     RECORD,
     RECORD_BYTES,
     STATE,
@@ -426,6 +428,25 @@ def test_a_sleeper_wakes_when_its_dead_tape_is_replaced(name: str, tmp_path: Pat
         sleeper.wait_for("ready")
         crash(tape)
         with closing(TapeWriter.open(name, CAPACITY, "another-run")):
+            sleeper.wait_for("woken")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="without a futex nobody sleeps for longer than 1 ms")
+@pytest.mark.parametrize("run_id", [RUN_ID, "another-run"])
+def test_a_sleeper_whose_waker_was_killed_on_the_way_is_woken_by_the_successor(
+    name: str, tmp_path: Path, run_id: str
+) -> None:
+    """Killed between taking the flag down and waking: the sleeper is left with no flag up."""
+    tape = TapeWriter.open(name, CAPACITY, RUN_ID)
+    flag = PAGE // 4
+    with actor("sleep_on_tape", name, tmp_path) as sleeper:
+        sleeper.wait_for("ready")
+        process = psutil.Process(sleeper.pid)
+        wait_until(lambda: tape.panel._flags.words[flag] and process.status() == psutil.STATUS_SLEEPING)
+        tape.panel._flags.words[flag] = 0
+        crash(tape)
+        with closing(TapeWriter.open(name, CAPACITY, run_id)) as heir:
+            assert heir.adopted == (run_id == RUN_ID)
             sleeper.wait_for("woken")
 
 
