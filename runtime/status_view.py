@@ -18,6 +18,7 @@ _STATE_STYLE = {
     "starting": "cyan",
 }
 SHORTEST_LOOK_S: Final = 0.5  # statuses come once a second; what comes sooner is the last one of a run
+ORDERS_SHOWN: Final = 4  # with these the table fits a terminal of 24 lines
 BEHIND: Final = 1000  # records: a strategy that lags by more has a problem worth showing
 
 
@@ -130,7 +131,7 @@ def table(status: dict[str, Any], rates: Rates) -> Group:
     prices = "   ".join(
         f"{symbol} {price:,.2f}" for symbol, price in parts["orderbook"].get("prices", {}).items()
     )
-    orders = parts["order_manager"].get("last_orders", [])
+    orders = parts["order_manager"].get("last_orders", [])[-ORDERS_SHOWN:]
     return Group(
         grid,
         Text(f"prices    {prices or 'none yet'}"),
