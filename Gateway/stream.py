@@ -30,7 +30,7 @@ class Outbox:
     def __init__(self, connection: socket.socket, limit: int, on_slow: OnSlow) -> None:
         self._connection = connection
         self._limit = limit
-        self._on_slow = on_slow
+        self.on_slow = on_slow
         self._pieces: deque[tuple[memoryview, int]] = deque()
         self._begun = False  # the first piece is partly sent: it must be finished, whatever happens
         self.size = 0
@@ -49,11 +49,11 @@ class Outbox:
         else:
             self._pieces.append((memoryview(piece), frames))
             self.size += len(piece)
-        if self.size > self._limit and self._on_slow != "wait":
+        if self.size > self._limit and self.on_slow != "wait":
             self._overflow()
 
     def _overflow(self) -> None:
-        if self._on_slow == "disconnect":
+        if self.on_slow == "disconnect":
             self.overflowed = True
             return
         oldest = 1 if self._begun else 0
@@ -200,7 +200,7 @@ class StreamServer:
                     self._drop(client, "disconnected")
                 elif self._is_http(client, data):
                     self._drop(client, "rejected: HTTP request")
-                elif client.mode is Mode.NEW:
+                elif client.mode is not Mode.SESSION:
                     self._greet(client, data)
                 else:
                     self.counters["ignored: bytes from a client"] += len(data)
@@ -217,11 +217,12 @@ class StreamServer:
         return wire.looks_like_http(client.first_bytes)
 
     def _greet(self, client: Client, data: bytes) -> None:
+        """Look for a hello; one that comes late turns a plain client into a session."""
         for frame in client.greeting.feed(data):
             if self._hello is not None and _is_feed_hello(frame):
-                self._new.remove(client)
+                (self._new if client.mode is Mode.NEW else self.plain).remove(client)
                 client.mode = Mode.SESSION
-                client.outbox = Outbox(client.connection, self._limit, self._session_on_slow)
+                client.outbox.on_slow = self._session_on_slow
                 self.sessions.append(client)
                 self.counters["sessions"] += 1
                 self._push(client, self._hello(), 0)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from config import Config
+from config import Config, OrderBookSection
 from OrderBook.feed_handler import FeedHandler
 from OrderBook.ingest import warm_kernels
 from OrderBook.order_book import OrderBook
@@ -37,17 +37,27 @@ class _RejectionLog:
         self._shown = 0
 
 
-def open_book(config: Config, tape: TapeWriter) -> SharedPriceBook:
-    """The price book that goes with the tape: adopted with it, or made."""
-    name = config.OrderBook.shared_memory_name
+def open_segments(
+    section: OrderBookSection, symbols: tuple[str, ...], run_id: str | None
+) -> tuple[TapeWriter, SharedPriceBook]:
+    """The tape and its price book: adopted together, or made. Raises SegmentError."""
+    name = section.shared_memory_name
+    tape = TapeWriter.open(name, section.tape_capacity, run_id)
     if tape.adopted:
         try:
-            return SharedPriceBook.adopt(name)
-        except SegmentMissing:
-            pass  # the name was removed by hand: a new one takes its place
-    return SharedPriceBook(
-        config.symbols, name, create=True, capacity=config.OrderBook.symbol_capacity, run_id=tape.run_id
-    )
+            return tape, SharedPriceBook.adopt(name)
+        except SegmentMissing:  # somebody removed it, and without it the tape's records have no symbols
+            run_id = tape.run_id
+            tape.close()
+            tape = TapeWriter.open(name, section.tape_capacity, run_id)
+    try:
+        book = SharedPriceBook(
+            symbols, name, create=True, capacity=section.symbol_capacity, run_id=tape.run_id
+        )
+    except BaseException:
+        tape.close()
+        raise
+    return tape, book
 
 
 def _log_mark(part: Part, kind: Kind, value: float) -> None:
@@ -65,12 +75,7 @@ def serve(part: Part, config: Config) -> None:
     section = config.OrderBook
     warm_kernels(part.log.warning)
     try:
-        tape = TapeWriter.open(section.shared_memory_name, section.tape_capacity, part.run_id)
-        try:
-            book = open_book(config, tape)
-        except BaseException:
-            tape.close()
-            raise
+        tape, book = open_segments(section, config.symbols, part.run_id)
     except SegmentError as fault:
         raise CannotStart(f"OrderBook.shared_memory_name: {fault}") from None
     loop = EventLoop()

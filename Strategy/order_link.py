@@ -134,12 +134,15 @@ class OrderLink:
             self._found = client
 
     def close(self, wait: float) -> None:
-        """Hand over what is kept, for at most `wait` seconds, and hang up."""
+        """Hand over what is kept, for at most `wait` seconds, and hang up.
+
+        A connection that is about to come about is waited for, too.
+        """
         deadline = time.monotonic() + wait
-        self.flush()
-        while self._client is not None and self._kept and time.monotonic() < deadline:
+        self.tend()
+        while self._kept and (self.connected or self._connecting is not None) and time.monotonic() < deadline:
             time.sleep(0.005)
-            self.flush()
+            self.tend()
         self._closed = True
         if self._client is not None:
             self._client.disconnect()

@@ -14,10 +14,10 @@ from Strategy.order_link import OrderLink
 
 BATCH: Final = 256  # records between two sends of orders, at most
 BATCH_S: Final = 0.002  # a batch that took longer makes the next one half as long: orders do not wait for it
-DRAIN_S: Final = 0.3  # for what is on the tape when stopping; the rest is counted
+DRAIN_S: Final = 0.2  # for what is on the tape when stopping; the rest is counted
 ROUND_S: Final = 0.05  # so often a Strategy looks round, busy or asleep (stop, order link, new tape)
 SEARCH_S: Final = 0.02  # between two looks for a tape that is not there
-FAREWELL_S: Final = 0.3  # for the last orders when stopping
+FAREWELL_S: Final = 0.2  # for the last orders when stopping
 
 
 class Attachment:

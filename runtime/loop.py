@@ -111,8 +111,12 @@ def start_connect(host: str, port: int) -> socket.socket:
     connection = socket.socket(family, socket.SOCK_STREAM)
     connection.setblocking(False)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with contextlib.suppress(BlockingIOError):
-        connection.connect((host, port))
+    try:
+        with contextlib.suppress(BlockingIOError):
+            connection.connect((host, port))
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

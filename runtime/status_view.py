@@ -107,7 +107,7 @@ def table(status: dict[str, Any], rates: Rates) -> Group:
     """The live picture."""
     parts = status["parts"]
     title = f"algosim  run {status['run_id']}  {status['uptime_s']:.0f} s"
-    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading, justify in (("part", "left"), ("state", "left"), ("pid", "right"), ("CPU %", "right")):
         grid.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for heading in ("memory", "restarts", "count", "per s"):

@@ -3,9 +3,9 @@
     if compiled():
         from trading_lib.wire_kernels import encode_session
 
-Numba's own cache does not notice a change in a function that a kernel calls from another file, so the
-cache folder carries a digest of every kernel source. Where Numba is missing, or `ALGOSIM_PURE_PYTHON=1`,
-callers take their plain-Python path: the same results, slower.
+Numba's own cache does not notice a change in a function or constant that a kernel takes from another file,
+so the cache folder carries a digest of every source that a kernel could see. Where Numba is missing, or
+`ALGOSIM_PURE_PYTHON=1`, callers take their plain-Python path: the same results, slower.
 """
 
 import functools
@@ -20,6 +20,11 @@ from typing import Any, Final, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
+_COMPILED_FROM: Final = (
+    "trading_lib",
+    "shared_memory",
+    "OrderBook",
+)  # kernels, and the constants they bake in
 
 
 @functools.cache
@@ -34,9 +39,9 @@ def compiled() -> bool:
 def cache_dir() -> Path:
     """Where compiled kernels are kept: in the project, or where that cannot be written in the temporary folder."""
     digest = hashlib.sha256()
-    for source in sorted(_ROOT.glob("*/*_kernels.py")):
-        digest.update(source.read_bytes())
-    digest.update(Path(__file__).read_bytes())
+    for folder in _COMPILED_FROM:
+        for source in sorted((_ROOT / folder).glob("*.py")):
+            digest.update(source.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}"
     for base in (_ROOT / ".cache", Path(tempfile.gettempdir()) / f"algosim-cache-{os.getuid()}"):
         try:

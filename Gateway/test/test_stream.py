@@ -160,6 +160,17 @@ def test_a_hello_gets_ok_at_once_and_then_the_session_only(port: Port) -> None:
     assert (len(port.server.sessions), len(port.server.plain)) == (1, 1)
 
 
+def test_a_hello_that_comes_late_ends_the_plain_frames_and_begins_the_session(port: Port) -> None:
+    client = port.connect_plain()
+    port.server.send_plain(FRAMES, 2)
+    client.sendall(HELLO)
+    port.until(lambda: port.server.sessions)
+    assert port.server.plain == []
+    port.server.send_plain(FRAMES, 2)
+    port.server.send_sessions(b"!S,0,1*", 1)
+    assert everything(port, client, len(FRAMES + OK) + 7) == FRAMES + OK + b"!S,0,1*"
+
+
 def test_a_hello_byte_by_byte_is_a_hello(port: Port) -> None:
     client = port.connect()
     for byte in HELLO:

@@ -35,7 +35,8 @@ class Running:
     def log(self) -> list[str]:
         """The messages logged so far, without time and level."""
         pattern = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (?:INFO|WARNING) +(.*)")
-        found = [pattern.fullmatch(line) for line in self._log.read_text().splitlines()]
+        whole, _, _ = self._log.read_text().rpartition("\n")  # the last line may be half written
+        found = [pattern.fullmatch(line) for line in whole.splitlines()]
         assert all(found), "every line of the log has its time and level"
         return [match[1] for match in found if match is not None]
 

@@ -247,6 +247,21 @@ def until_served(desk: Desk, count: int) -> None:
     wait_until(look)
 
 
+def test_closing_waits_for_a_connection_that_is_about_to_come_about(port: int) -> None:
+    link = OrderLink("127.0.0.1", port, "sma", LOG)
+    with silent_server(port) as server:
+        link.tend()
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(100)
+            link.send([order(i) for i in range(10)])
+            connection.sendall(wire.encode_control("OK", 1, 1))
+            link.close(5.0)  # the link has not seen the answer yet
+            frames = wire.FrameSplitter().feed(connection.recv(1 << 16))
+            assert [wire.parse_session_order(frame or b"").cause_seq for frame in frames] == list(range(10))
+    assert link.counters["lost at the end"] == 0
+
+
 def test_closing_without_an_order_manager_counts_what_is_lost(port: int) -> None:
     link = OrderLink("127.0.0.1", port, "sma", LOG)
     link.send([order(i) for i in range(10)])

@@ -95,7 +95,8 @@ class Stage:
         wait_until(look)
 
     def until_ready(self, times: int = 1) -> None:
-        self.until(lambda: self.process.output.count("strategy ready: ") == times)
+        """At -v the log says so instead of the part."""
+        self.until(lambda: len(re.findall("^strategy:? ready: ", self.process.output, re.MULTILINE)) == times)
 
     def until_connected(self) -> None:
         self.until(lambda: self.sessions == ["mine"])

@@ -14,6 +14,7 @@ from runtime.child import (
     FIRST_DELAY_S,
     LONGEST_DELAY_S,
     MAX_LINE,
+    SILENT_AFTER_S,
     Child,
     State,
 )
@@ -217,6 +218,31 @@ def test_who_has_run_for_a_while_before_it_crashed_begins_anew(
         nursery.until_ended()
         assert nursery.child.plan_restart()
         assert nursery.child.restart_at - clock.now == pytest.approx(FIRST_DELAY_S)
+
+
+def test_a_ready_child_without_a_status_for_long_is_silent(nursery: Nursery, clock: SimpleNamespace) -> None:
+    child = nursery.start(
+        LINK
+        + """if True:
+        import sys
+        link.send(b'{"ready": ""}\\n')
+        link.recv(1)
+        link.send(b'{"status": {}}\\n')
+        link.recv(1)
+        """
+    )
+    clock.now += 100
+    assert not child.silent  # it has not been ready yet
+    nursery.until(lambda: child.state is State.READY)
+    clock.now += SILENT_AFTER_S
+    looks = [child.silent]
+    clock.now += 0.1
+    looks.append(child.silent)
+    assert child._link is not None
+    child._link.send(b"x")
+    nursery.until(lambda: child.status_at == clock.now)
+    looks.append(child.silent)
+    assert looks == [False, True, False]
 
 
 def test_started_again_nothing_of_the_last_lines_half_remains(nursery: Nursery) -> None:

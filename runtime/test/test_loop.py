@@ -9,7 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from runtime.loop import READ, WRITE, Backoff, EventLoop, PortInUse, accept, listen, start_connect
+from runtime.loop import (
+    READ,
+    WRITE,
+    Backoff,
+    EventLoop,
+    PortInUse,
+    Reminder,
+    accept,
+    listen,
+    start_connect,
+)
 from testing.harness import free_port, wait_until
 
 
@@ -205,3 +215,31 @@ def test_a_wait_shrinks_as_time_passes() -> None:
     backoff.failed()
     clock.now += 0.25
     assert backoff.wait == 0.75
+
+
+def test_a_reminder_speaks_once_after_its_time_and_again_after_the_thing_was_found_and_lost() -> None:
+    clock, said = ManualClock(), list[str]()
+    reminder = Reminder(said.append, "still missing", after=10.0, clock=clock)
+    for _ in range(2):
+        reminder.missing()
+        clock.now += 9.9
+        reminder.missing()
+        assert said == []
+        clock.now += 0.1
+        reminder.missing()
+        clock.now += 100
+        reminder.missing()
+        assert said == ["still missing"]
+        reminder.found()
+        said.clear()
+
+
+def test_a_reminder_of_what_comes_in_time_says_nothing() -> None:
+    clock, said = ManualClock(), list[str]()
+    reminder = Reminder(said.append, "still missing", after=10.0, clock=clock)
+    for _ in range(5):
+        reminder.missing()
+        clock.now += 9
+        reminder.found()
+        clock.now += 9
+    assert said == []
