@@ -200,9 +200,7 @@ class StreamServer:
                     self._drop(client, "disconnected")
                 elif self._is_http(client, data):
                     self._drop(client, "rejected: HTTP request")
-                elif client.mode is not Mode.SESSION:
-                    self._greet(client, data)
-                else:
+                elif client.mode is Mode.SESSION or not self._greet(client, data):
                     self.counters["ignored: bytes from a client"] += len(data)
         except BlockingIOError:
             pass  # another reader of this loop's round was faster: nothing to do
@@ -216,18 +214,21 @@ class StreamServer:
         client.first_bytes += data[:HTTP_PREFIX]
         return wire.looks_like_http(client.first_bytes)
 
-    def _greet(self, client: Client, data: bytes) -> None:
-        """Look for a hello; one that comes late turns a plain client into a session."""
+    def _greet(self, client: Client, data: bytes) -> bool:
+        """Look for a hello; one that comes late turns a plain client into a session. Whether the bytes mattered."""
+        expected = client.mode is Mode.NEW
         for frame in client.greeting.feed(data):
             if self._hello is not None and _is_feed_hello(frame):
-                (self._new if client.mode is Mode.NEW else self.plain).remove(client)
+                (self._new if expected else self.plain).remove(client)
                 client.mode = Mode.SESSION
                 client.outbox.on_slow = self._session_on_slow
                 self.sessions.append(client)
                 self.counters["sessions"] += 1
                 self._push(client, self._hello(), 0)
-                return
-            self.counters["rejected: not a hello"] += 1
+                return True
+            if expected:
+                self.counters["rejected: not a hello"] += 1
+        return expected
 
     # -------------------------------------------------------------------------------------------- data
 
