@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from config import Config, resolve
 from Gateway.encoder import Encoder
-from Gateway.pacing import Burst, EventTime, Pacer, TicksPerSecond, Unpaced
+from Gateway.pacing import BURST_NS, Burst, EventTime, Pacer, TicksPerSecond, Unpaced
 from Gateway.providers import (
     Batch,
     CsvProvider,
@@ -32,6 +32,9 @@ GREETING_S: Final = 0.02  # how often silence is looked at while a client is new
 FAREWELL_S: Final = 0.4  # how long a stopping Gateway lets its sessions take the rest
 PREPARE_NS: Final = 400_000  # so long before its instant a burst is encoded: just after the last one the
 # processor is needed by those who work on it
+GIVE_WAY_S: Final = (
+    0.0002  # after a burst that left in time: those who work on it may be waiting for the core
+)
 SPIN_NS: Final = 60_000  # a sleep ends some 25 µs late here; the last stretch to an instant is spun
 
 
@@ -153,6 +156,8 @@ class Gateway:
                 pass
             self._send(self._prepared)
             self._prepared = None
+            if self._pacer.spaced and time.monotonic_ns() - due < BURST_NS // 2:
+                time.sleep(GIVE_WAY_S)
 
     @property
     def _flowing(self) -> bool:

@@ -109,6 +109,11 @@ class Pacer(ABC):
         """Whether there is a schedule at all (flat out there is none)."""
         return True
 
+    @property
+    def spaced(self) -> bool:
+        """Whether there is always at least BURST_NS between two bursts."""
+        return False
+
     @abstractmethod
     def start(self, now: int) -> None:
         """Begin the schedule."""
@@ -151,6 +156,11 @@ class TicksPerSecond(Pacer):
         self._rate = rate
         self._per_burst = max(1.0, rate * BURST_NS / NS_PER_S)
         self.start(0)
+
+    @property
+    def spaced(self) -> bool:
+        """One by one or in bursts, they are at least a millisecond apart."""
+        return True
 
     def start(self, now: int) -> None:
         """The first burst is due at `now`."""

@@ -3,12 +3,14 @@
 import ctypes
 import secrets
 import socket
+import time
 from typing import Final
 
 import numpy as np
 
 from OrderBook import ingest_kernels as kernel
 from OrderBook.order_book import OrderBook, Source
+from runtime.loop import EventLoop
 from shared_memory.layout import PAGE, SYMBOL_BYTES
 from shared_memory_utils import SharedPriceBook, TapeWriter
 from trading_lib.histogram import BUCKETS
@@ -40,6 +42,8 @@ class CompiledIngest:
         self._words[kernel.CAPACITY] = order_book.tape.capacity
         self._words[kernel.SLOTS] = order_book.book.slots_address
         self._words[kernel.BELLS] = order_book.tape.panel.address
+        self._words[kernel.LOCK_FD] = order_book.book.segment.fd
+        self._polled = np.zeros(4, np.int32)
         self._latencies = np.zeros(BUCKETS, np.int64)
         self._words[kernel.LATENCIES] = self._latencies.ctypes.data
         self._lent = False  # the kernel holds the sequencer's state; `take_back` before anyone else looks
@@ -50,6 +54,26 @@ class CompiledIngest:
         self._take(self._kept + count)
         return count
 
+    def follow(self, connection: socket.socket, loop: EventLoop, seconds: float) -> bool:
+        """See Ingest."""
+        if loop.descriptor is None:
+            return False
+        followed = False
+        until = time.monotonic_ns() + int(seconds * 1e9)
+        polled, words = self._polled, self._words
+        polled[0], polled[2] = connection.fileno(), loop.descriptor
+        while not self._skipping:
+            followed = True
+            if not self._lent:
+                self._lend()
+            words[kernel.KEPT] = self._kept
+            status = kernel.follow(self._state, self._data, polled, self._keys, self._slots, until)
+            self._kept = words[kernel.KEPT]
+            if status != kernel.ASK:
+                break
+            self._take(self._kept, words[kernel.CONSUMED])
+        return followed
+
     def take(self, data: bytes) -> None:
         """Publish what some bytes bring."""
         for start in range(0, len(data), BUFFER_BYTES // 2):
@@ -57,9 +81,8 @@ class CompiledIngest:
             self._view[self._kept : self._kept + len(piece)] = piece
             self._take(self._kept + len(piece))
 
-    def _take(self, end: int) -> None:
-        """Publish the frames of the buffer's first `end` bytes; keep what is left of the last one."""
-        at = 0
+    def _take(self, end: int, at: int = 0) -> None:
+        """Publish the frames of the buffer's bytes [at, end); keep what is left of the last one."""
         if self._skipping:
             at = self._buffer.find(_STAR, 0, end) + 1
             if not at:
@@ -162,6 +185,12 @@ def warm_up() -> None:
             book.unlink()
             ingest = CompiledIngest(OrderBook(tape, book), Source())
             ingest.take(b"WARM,1.0*WARM,2.0*")
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                theirs.send(b"WARM,3.0*")
+                loop = EventLoop()
+                ingest.follow(ours, loop, 0.001)
+                loop.close()
     finally:
         tape.close()
 

@@ -145,6 +145,16 @@ class FeedHandler:
         """Whether it is the news port's and the other link carries a session, which brings the news."""
         return link is self._news and self._ticks.open and self._source.session != 0
 
+    def follow(self, seconds: float) -> bool:
+        """Let a session's ingest wait and work by itself, until something else is to do; False where it does not."""
+        link = self._ticks
+        if not (self._source.session and self.settled) or link.ingest is None or link.connection is None:
+            return False
+        if not link.ingest.follow(link.connection, self.loop, seconds):
+            return False
+        self.loop.run_once(0)
+        return True
+
     def tend(self) -> float:
         """Connect what should be connected; returns for how many seconds nothing will be due."""
         if self.superfluous(self._news):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from OrderBook.order_book import OrderBook, Source
+from runtime.loop import EventLoop
 from trading_lib.jit import compiled, warm
 from trading_lib.wire import FeedDecoder
 
@@ -20,6 +21,10 @@ class Ingest(Protocol):
         Raises BlockingIOError when there is nothing, ConnectionError when the peer has gone.
         """
 
+    def follow(self, connection: socket.socket, loop: EventLoop, seconds: float) -> bool:
+        """Wait for bytes and publish them for up to `seconds`, or until `loop` or the connection has something
+        else to do. False at once where that is left to the loop and `receive`."""
+
 
 class PureIngest:
     """Decode, apply and publish in plain Python. `news`: the connection is to a plain news port."""
@@ -34,6 +39,10 @@ class PureIngest:
         data = connection.recv(READ_BYTES)
         self.take(data)
         return len(data)
+
+    def follow(self, *_: object) -> bool:
+        """See Ingest: plain Python has nothing to gain from it."""
+        return False
 
     def take(self, data: bytes) -> None:
         """Publish what some bytes bring."""

@@ -5,9 +5,11 @@ burst. Whatever else it meets (a new symbol, a mark, a bad frame, an odd number)
 `OrderBook.apply` does it. See `order_book` for what each message means.
 """
 
+import socket
 from typing import Any, Final
 
 import numpy as np
+from numba import types
 
 from OrderBook.order_book import MAX_FEED_NUMBER
 from shared_memory.atomics_kernels import (
@@ -18,6 +20,7 @@ from shared_memory.atomics_kernels import (
     int64s,
     load32,
     load_acquire,
+    monotonic_ns,
     release_fence,
     store_release,
     wall_ns,
@@ -38,6 +41,7 @@ from trading_lib.histogram import BUCKETS
 from trading_lib.histogram_kernels import count_latency
 from trading_lib.jit import jit
 from trading_lib.models import Kind
+from trading_lib.wire import MAX_FRAME
 from trading_lib.wire_kernels import (
     BANG,
     COMMA,
@@ -71,10 +75,23 @@ RECONNECTED: Final = 17  # a plain source's first time after a lost connection m
 KNOWN_SESSION: Final = 18  # the feed position that a plain source's records leave as it is
 KNOWN_SEQ: Final = 19
 LATENCIES: Final = 20  # address of the histogram's int64[BUCKETS]
-STATE_WORDS: Final = 21
+KEPT: Final = 21  # bytes of a frame that has begun, at the start of the buffer
+LOCK_FD: Final = 22  # the price book's descriptor
+STATE_WORDS: Final = 23
+
+ROUND: Final = 2  # `follow`: time is up, or another descriptor is ready, or this one has something to say
 
 DONE: Final = 0
 ASK: Final = 1  # the frame at CONSUMED is for `OrderBook.apply`
+
+_POLLIN: Final = 1
+_LOCK_EX: Final = 2
+_LOCK_UN: Final = 8
+_MS: Final = 1_000_000
+_DONT_WAIT: Final = int(socket.MSG_DONTWAIT)
+_poll = types.ExternalFunction("poll", types.int32(types.voidptr, types.uint64, types.int32))
+_recv = types.ExternalFunction("recv", types.int64(types.int32, types.voidptr, types.uint64, types.int32))
+_flock = types.ExternalFunction("flock", types.int32(types.int32, types.int32))
 
 _HEADER_WORDS: Final = PAGE // WORD
 _TICK: Final = int(Kind.TICK)
@@ -282,3 +299,38 @@ def ingest(state: Any, data: Any, start: int, end: int, keys: Any, slots: Any) -
         _publish(state, tape, tail, count)
     state[CONSUMED] = at
     return status
+
+
+@jit
+def follow(state: Any, data: Any, polled: Any, keys: Any, slots: Any, until: int) -> int:
+    """Wait for bytes, read and publish them, again and again, without returning to Python in between.
+
+    `polled`, int32[4], is two `struct pollfd`: the feed's socket and the event loop's descriptor. Returns
+    ROUND at `until` (monotonic ns), when the other descriptor is ready, and when the socket has no bytes to
+    give; ASK when `OrderBook.apply` must do the frame at CONSUMED (of the buffer's first KEPT bytes).
+    """
+    while True:
+        left = until - monotonic_ns()
+        if left <= 0:
+            return ROUND
+        polled[1] = polled[3] = _POLLIN
+        if _poll(polled.ctypes, 2, np.int32(left // _MS + 1)) <= 0 or polled[1] >> 16 == 0:
+            return ROUND
+        kept = state[KEPT]
+        room = data[kept:]
+        count = _recv(polled[0], room.ctypes, room.shape[0], _DONT_WAIT)
+        if count <= 0:
+            return ROUND
+        end = kept + count
+        _flock(np.int32(state[LOCK_FD]), _LOCK_EX)
+        status = ingest(state, data, 0, end, keys, slots)
+        _flock(np.int32(state[LOCK_FD]), _LOCK_UN)
+        rest = end - state[CONSUMED]
+        if status == ASK or rest > MAX_FRAME:
+            state[KEPT] = end
+            return ASK
+        for i in range(rest):
+            data[i] = data[end - rest + i]
+        state[KEPT] = rest
+        if polled[3] >> 16 != 0:
+            return ROUND

@@ -98,7 +98,8 @@ def serve(part: Part, config: Config) -> None:
                 if part.status_due():
                     rejections.next_second()
                     part.report(_status(order_book, handler))
-            loop.run_once(wait)
+            if not handler.follow(wait):
+                loop.run_once(wait)
         part.report(_status(order_book, handler))
     finally:
         handler.close()

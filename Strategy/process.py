@@ -8,7 +8,7 @@ from config import Config, resolve
 from logger import log_lines
 from runtime.loop import Reminder
 from runtime.part import CannotStart, Part
-from shared_memory_utils import SegmentError, SharedPriceBook, TapeReader
+from shared_memory_utils import RECORD, SegmentError, SharedPriceBook, TapeReader
 from Strategy.host import Host, StrategyError, load_strategy
 from Strategy.order_link import OrderLink
 
@@ -129,13 +129,14 @@ class StrategyProcess:
         part, tape = self._part, attached.tape
         while not part.stopping and time.monotonic() < until:
             if not self._work(tape, host):
-                tape.wait(ROUND_S)
+                tape.wait(ROUND_S)  # which returns at once if there is more by now
         if attached.finished:
             self._detach()
 
     def _work(self, tape: TapeReader, host: Host) -> bool:
-        """One batch; False when there was none."""
-        packed = tape.take(self._batch)
+        """One batch; False when it has probably taken all there was."""
+        limit = self._batch
+        packed = tape.take(limit)
         if not packed:
             return False
         began = time.monotonic()
@@ -143,17 +144,17 @@ class StrategyProcess:
             host.consume(packed)
         except StrategyError as fault:
             raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
-        if time.monotonic() - began > BATCH_S:
-            self._batch = max(1, self._batch // 2)
-        elif self._batch < BATCH:
-            self._batch *= 2
         if host.orders:
             self._link.send(host.take_orders())
         elif self._link.kept:
             self._link.flush()
+        if time.monotonic() - began > BATCH_S:
+            self._batch = max(1, limit // 2)
+        elif limit < BATCH:
+            self._batch = limit * 2
         if host.lines:
             log_lines(self._part.log, host.take_lines())
-        return True
+        return len(packed) == limit * RECORD.size
 
     def _detach(self) -> None:
         assert self._attached is not None

@@ -37,6 +37,11 @@ class EventLoop:
         self._poll = None if self._epoll is not None else select.poll()
         self._callbacks: dict[int, Callback] = {}
 
+    @property
+    def descriptor(self) -> int | None:
+        """What is readable when something is ready, for who waits elsewhere; None where there is no such thing."""
+        return self._epoll.fileno() if self._epoll is not None else None
+
     def add(self, source: HasFileno | int, callback: Callback, events: int = READ) -> None:
         """Call `callback(mask)` whenever `source` is ready for `events`."""
         fd = source if isinstance(source, int) else source.fileno()

@@ -6,6 +6,7 @@ compiler may neither reorder, merge nor drop it.
 
 import platform
 import sys
+import time
 from typing import Any, Final
 
 import numba
@@ -27,6 +28,7 @@ _SYS_FUTEX: Final = (
 )
 _FUTEX_WAKE: Final = 1
 _CLOCK_REALTIME: Final = 0
+_CLOCK_MONOTONIC: Final = time.CLOCK_MONOTONIC
 
 _syscall = types.ExternalFunction(
     "syscall",
@@ -134,11 +136,22 @@ def float64s(address: int, count: int) -> Any:
 
 
 @jit
+def _clock_ns(clock: int) -> Any:
+    moment = np.empty(2, np.int64)
+    _clock_gettime(clock, moment.ctypes)
+    return moment[0] * 1_000_000_000 + moment[1]
+
+
+@jit
 def wall_ns() -> Any:
     """CLOCK_REALTIME in ns."""
-    moment = np.empty(2, np.int64)
-    _clock_gettime(_CLOCK_REALTIME, moment.ctypes)
-    return moment[0] * 1_000_000_000 + moment[1]
+    return _clock_ns(_CLOCK_REALTIME)
+
+
+@jit
+def monotonic_ns() -> Any:
+    """CLOCK_MONOTONIC in ns, the clock of `time.monotonic_ns`."""
+    return _clock_ns(_CLOCK_MONOTONIC)
 
 
 @jit

@@ -131,6 +131,8 @@ class Doorbell:
         self._flags = _Flags(self._segment)
         self._index = page * _FLAG_WORDS
         self._address = self._flags.address + page * PAGE
+        self._timeout = 0.0
+        self._limit = ctypes.byref(_Timespec(0, 0))
 
     def wait(self, timeout: float, nothing_new: Callable[[], bool]) -> None:
         """Sleep up to `timeout` seconds, or until rung. Returns at once unless `nothing_new()`."""
@@ -141,8 +143,10 @@ class Doorbell:
             if _SYS_FUTEX is None:
                 self._poll(timeout, nothing_new)
             else:
-                limit = _Timespec(int(timeout), int(timeout % 1.0 * 1e9))
-                _syscall(_SYS_FUTEX, self._address, _FUTEX_WAIT, 1, ctypes.byref(limit), None, 0)
+                if timeout != self._timeout:
+                    self._timeout = timeout
+                    self._limit = ctypes.byref(_Timespec(int(timeout), int(timeout % 1.0 * 1e9)))
+                _syscall(_SYS_FUTEX, self._address, _FUTEX_WAIT, 1, self._limit, None, 0)
         words[index] = 0
 
     @staticmethod
