@@ -252,6 +252,7 @@ class Gateway:
             "ended": self.ended,
             "clients": self.ticks.clients + self.news.clients,
             "sessions": len(self.ticks.sessions),
+            "unsent": self.ticks.unsent,
             "dropped": self.ticks.dropped + self.news.dropped,
             "resyncs": self._pacer.resyncs,
             "counters": dict(counters),

@@ -22,7 +22,10 @@ _TICK: Final = int(Kind.TICK)
 _NEWS: Final = int(Kind.NEWS)
 _EPOCH: Final = int(Kind.EPOCH)
 _GAP: Final = int(Kind.GAP)
-USER_FAULTS: Final = (Exception, SystemExit)  # what user code may raise without stopping the host
+USER_FAULTS: Final = (
+    BaseException  # user code may raise anything; signals only set flags, so all of it is its own
+)
+LONGEST_ERROR: Final = 300  # characters of an exception's text that a log line and the status show
 ERRORS_SHOWN: Final = 5  # of a strategy's exceptions per burst of records; every one is counted
 
 
@@ -53,7 +56,16 @@ def _where(fault: BaseException, path: str) -> str:
     frames = traceback.extract_tb(fault.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == path] or [f.lineno for f in frames]
     line = f"line {lines[-1]}: " if lines else ""
-    return f"{line}{type(fault).__name__}: {fault}"
+    return f"{line}{type(fault).__name__}: {_text(fault)}"
+
+
+def _text(fault: BaseException) -> str:
+    """What an exception says, bounded and writable; user code may have made even that fail."""
+    try:
+        text = str(fault)
+    except USER_FAULTS as second:
+        text = f"(its text raises {type(second).__name__})"
+    return text[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
 
 
 class Indicators:
@@ -88,7 +100,8 @@ class Context:
 
     def log(self, message: object) -> None:
         """A line in the strategy's log, written once the orders of the batch are on their way."""
-        self._host.lines.append(f"{self._host.strategy_id}: {message}")
+        text = f"{self._host.strategy_id}: {message}"
+        self._host.lines.append(text.encode("utf-8", "backslashreplace").decode())
 
 
 class Host:
@@ -201,6 +214,7 @@ class Host:
         price = self.prices.get(symbol)
         if price is None:
             raise ValueError(f"no price of {symbol!r} yet")
+        quantity = float(quantity)  # a Decimal or a NumPy number is one, too
         if not 0 < quantity < float("inf"):
             raise ValueError(f"quantity must be positive and finite, not {quantity!r}")
         if self.orders and self.orders[-1].cause_seq == self._seq:

@@ -11,7 +11,9 @@ from OrderManager.client import OrderManagerClient
 from runtime.loop import Backoff, Reminder
 from trading_lib.models import Order
 
-MAX_KEPT: Final = 10_000  # orders kept while there is no OrderManager; then the oldest is dropped and counted
+MAX_KEPT: Final = (
+    100_000  # orders kept while there is no OrderManager; then the oldest is dropped and counted
+)
 
 
 class OrderLink:

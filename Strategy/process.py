@@ -97,6 +97,10 @@ class StrategyProcess:
         except SegmentError:
             self._reminder.missing()
             return False
+        if self._part.run_id not in (None, attached.tape.run_id):  # another system's, under the same name
+            attached.close()
+            self._reminder.missing()
+            return False
         self._reminder.found()
         try:
             host = Host(
@@ -199,4 +203,5 @@ class StrategyProcess:
 
 def serve(part: Part, config: Config) -> None:
     """Run the Strategy until it is told to stop."""
+    part.die_with_supervisor()  # user code may never return to where the link is looked at
     StrategyProcess(part, config).run()

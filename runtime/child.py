@@ -57,6 +57,7 @@ class Child:
         self._link: socket.socket | None = None
         self._output: int | None = None
         self._link_rest = b""
+        self._link_skipping = False  # inside a line that was too long to keep
         self._output_rest = b""
         self._started_at = 0.0
         self._crashes = 0
@@ -117,7 +118,12 @@ class Child:
             self._loop_remove_link()
             return False
         *lines, rest = (self._link_rest + data).split(b"\n")
-        self._link_rest = rest if len(rest) < MAX_LINE else b""
+        if lines and self._link_skipping:
+            del lines[0]
+            self._link_skipping = False
+        if len(rest) > MAX_LINE:
+            rest, self._link_skipping = b"", True
+        self._link_rest = rest
         for line in lines:
             message = msgspec.json.decode(line)
             if "ready" in message:
@@ -196,6 +202,12 @@ class Child:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End the process, whatever it does, and wait until it is gone: only then its locks are free."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def usage(self) -> tuple[float, int]:
         """(CPU in percent of a core since the last call, resident bytes); zeros when it does not run."""

@@ -42,6 +42,7 @@ LINK_FD: Final = "ALGOSIM_LINK_FD"
 RUN_ID: Final = "ALGOSIM_RUN_ID"
 STATUS_PERIOD_S: Final = 1.0
 DESCRIPTORS: Final = 4096  # two ports of at most 1,000 clients each, and what else a part opens
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_TIMERSLACK: Final = 29
 
 
@@ -65,13 +66,18 @@ class Part:
         self._wake.setblocking(False)
         self._waker.setblocking(False)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
     @property
     def supervised(self) -> bool:
         """Whether main.py started this process."""
         return self._link is not None
+
+    def die_with_supervisor(self) -> None:
+        """Have the kernel kill this process when main.py dies. Only for a part that owns nothing with a name."""
+        if self._link is not None and sys.platform == "linux":
+            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
     def watch(self, loop: EventLoop) -> None:
         """Have `loop` return at once when a stop is asked for or the supervisor has died."""

@@ -51,6 +51,7 @@ class Supervisor:
         self._arguments = [str(config_path.resolve()), *["-v"] * verbose]
         self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in SCRIPTS.items()}
         self._interrupts = 0
+        self._source_ended_at = self._book_seen_at = float("inf")
         self._interrupted_at = float("-inf")
         self._started = time.monotonic()
         self._exit_code = EXIT_OK
@@ -68,7 +69,7 @@ class Supervisor:
     def run(self, show: Callable[[dict[str, Any]], None]) -> int:
         """Until interrupted, ended or failed; returns the exit code. `show` gets the status each second."""
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         next_status = 0.0
         for name in ("orderbook", "order_manager", "strategy"):
@@ -132,11 +133,18 @@ class Supervisor:
     @property
     def _ended(self) -> bool:
         """Whether the source has ended and everything behind it has caught up."""
-        gateway = self.children["gateway"]
-        if not gateway.status.get("ended") or gateway.state is not State.READY:
+        gateway, book, strategy = (self.children[name] for name in ("gateway", "orderbook", "strategy"))
+        if (
+            not gateway.status.get("ended")
+            or gateway.status.get("unsent")
+            or gateway.state is not State.READY
+        ):
+            self._source_ended_at = self._book_seen_at = float("inf")
             return False
-        strategy = self.children["strategy"]
-        return strategy.status_at > gateway.status_at and not strategy.status.get("lag")
+        self._source_ended_at = min(self._source_ended_at, gateway.status_at)
+        if book.status_at > self._source_ended_at:  # it has looked round since, so it took what was there
+            self._book_seen_at = min(self._book_seen_at, book.status_at)
+        return strategy.status_at > self._book_seen_at and not strategy.status.get("lag")
 
     def _on_line(self, child: Child, line: str) -> None:
         prefix = "" if line.startswith(f"{child.name}:") else f"{child.name}: "
@@ -206,7 +214,7 @@ class Supervisor:
         trace: TracebackType | None,
     ) -> None:
         for child in self.children.values():
-            child.signal(signal.SIGKILL)
+            child.kill()
         signal.set_wakeup_fd(-1)
         self._socket.close()
         self._loop.close()

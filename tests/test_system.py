@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 
 from runtime.status_socket import connect
 from testing.harness import (
+    ROOT,
     Process,
     read_available,
     running,
@@ -226,6 +229,9 @@ def test_a_second_system_on_the_same_ports_refuses_and_leaves_the_first_alone(tm
             assert refused in second.output or "belongs to process" in second.output
         before = running_system.part("orderbook")["ticks"]
         running_system.wait_for("orderbook", "ticks", before + 100)
+        assert running_system.part("order_manager")["counters"]["sessions"] == 1, (
+            "another run's strategy came in"
+        )
         assert running_system.part("orderbook")["restarts"] == 0
 
 
@@ -336,3 +342,36 @@ def test_a_supervisor_that_is_suspended_does_not_hold_the_parts_up(tmp_path: Pat
             wait_until(lambda: log.read_text().count("Received Order") > orders + 50, "orders meanwhile")
         finally:
             running_system.process.popen.send_signal(signal.SIGCONT)
+
+
+def test_a_reader_of_the_output_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
+    tree = system_config(tmp_path)
+    config = write_config(tmp_path, tree)
+    command = f"{sys.executable} main.py {config} | head -2"
+    subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60
+    )
+    assert segments(tree["OrderBook"]["shared_memory_name"]) == []
+
+
+def test_a_closed_terminal_stops_the_system_in_order(tmp_path: Path) -> None:
+    with system(tmp_path) as running_system:
+        running_system.wait_for("order_manager", "orders", 1)
+        assert running_system.process.stop(signal.SIGHUP) == 0
+
+
+def test_a_strategy_that_never_returns_is_shown_and_dies_with_main(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck.py"
+    stuck.write_text("def on_tick(ctx, tick):\n    while True:\n        pass\n")
+    tree = system_config(tmp_path, Strategy={"strategies": [{"id": "stuck", "path": str(stuck)}]})
+    with running(["main.py", str(write_config(tmp_path, tree))], tmp_path) as process:
+        running_system = System(process, tree, tmp_path)
+        wait_until(
+            lambda: running_system.part("strategy")["state"] == "silent", "the strategy is called silent"
+        )
+        children = psutil.Process(process.pid).children()
+        running_system.close()
+        process.kill()
+        _, alive = psutil.wait_procs(children, timeout=20)
+        assert alive == []
+        assert segments(running_system.name) == []

@@ -263,7 +263,7 @@ def test_the_position_counts_orders_on_their_way(run: MakeRun) -> None:
         ("'BUY', -1", "quantity must be positive"),
         ("'BUY', float('nan')", "quantity must be positive"),
         ("'BUY', float('inf')", "quantity must be positive"),
-        ("'BUY', 'ten'", "TypeError"),
+        ("'BUY', 'ten'", "ValueError"),
         ("'HOLD', 1", "HOLD"),
         ("'BUY', 1, 'IBM'", "no price of 'IBM' yet"),
     ],
@@ -473,3 +473,32 @@ def test_the_default_strategy_places_the_orders_computed_by_hand(tmp_path: Path)
         assert placed == ([expected] if expected else []), f"at record {seq}"
     assert host.errors == 0
     assert host.positions == {"AAPL": 10}
+
+
+@pytest.mark.parametrize(
+    ("raised", "shown"),
+    [
+        ("ValueError('x' * 3_000_000)", "ValueError: xxx"),
+        ("ValueError('\\udc80')", "\\udc80"),
+        ("Unsayable()", "its text raises RuntimeError"),
+        ("KeyboardInterrupt()", "KeyboardInterrupt"),
+    ],
+)
+def test_whatever_a_strategy_raises_is_counted_and_said_in_few_words(
+    tmp_path: Path, raised: str, shown: str
+) -> None:
+    source = f"""
+        class Unsayable(Exception):
+            def __str__(self):
+                raise RuntimeError
+
+        def on_tick(ctx, tick):
+            raise {raised}
+    """
+    path = tmp_path / "strategy.py"
+    path.write_text(textwrap.dedent(source))
+    host = Host("mine", load_strategy(path), {}, lambda slot: SYMBOLS[slot], logging.getLogger("test.raises"))
+    host.consume(RECORD.pack(0, TS, 100.0, 0, 0, 0, Kind.TICK))
+    assert host.errors == 1
+    assert shown in host.last_error
+    assert len(host.last_error.encode()) < 1000
