@@ -79,12 +79,47 @@ class News(_Record, frozen=True, gc=False):
     seq: int
 
 
+class OrderType(enum.StrEnum):
+    """How an order may be filled."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    STOP = "STOP"
+    STOP_LIMIT = "STOP_LIMIT"
+
+
+class TimeInForce(enum.StrEnum):
+    """How long an order works: to its session's end, until cancelled, or decided at once."""
+
+    ROD = "ROD"  # rest of day
+    GTC = "GTC"  # good till cancelled
+    IOC = "IOC"  # immediate or cancel
+    FOK = "FOK"  # fill or kill
+
+
+class OrderStatus(enum.StrEnum):
+    """An order's state, named as FIX names it."""
+
+    NEW = "New"
+    PARTIALLY_FILLED = "PartiallyFilled"
+    FILLED = "Filled"
+    CANCELED = "Canceled"
+    REJECTED = "Rejected"
+    EXPIRED = "Expired"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more can happen to the order."""
+        return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+
+
 class Order(msgspec.Struct, frozen=True, gc=False):
-    """A market order as its sender states it.
+    """An order as its sender states it.
 
     `price` is what the sender saw; it is not what the order will be filled at. `timestamp` is int ns UTC, None at
     construction means now. `cause_seq` and `index` are the client order id `<tape seq>.<k>` of a
-    session order (-1: a plain order has none); `sent_wall` is the sender's wall clock, ns.
+    session order (-1: a plain order has none); `sent_wall` is the sender's wall clock, ns. `limit_price`
+    and `stop_price` are 0 where the type has none.
     """
 
     symbol: str
@@ -95,6 +130,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     cause_seq: int = -1
     index: int = 0
     sent_wall: int = 0
+    type: OrderType = OrderType.MARKET
+    tif: TimeInForce = TimeInForce.ROD
+    limit_price: float = 0.0
+    stop_price: float = 0.0
+    tag: str = ""
 
     def __post_init__(self) -> None:
         if self.timestamp is None:
@@ -115,3 +155,98 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         """Read one plain frame, with or without its `*`. Raises `wire.Rejected` with the reason."""
         ts, side, quantity, symbol, price = wire.parse_plain_order(frame.removesuffix(b"*"))
         return cls(symbol, quantity, price, Side(side), ts)
+
+
+class Fill(msgspec.Struct, frozen=True, gc=False):
+    """Part of an order that was executed: `qty` (positive) of `symbol` at `price`, event time `ts`.
+
+    `commission` is money, positive. `reference` is the tick's price before slippage (0: unknown).
+    """
+
+    symbol: str
+    side: Side
+    qty: float
+    price: float
+    commission: float
+    ts: int
+    reference: float = 0.0
+    strategy_id: str = ""
+    client_order_id: str = ""
+    tag: str = ""
+
+    @property
+    def signed_qty(self) -> float:
+        """Positive for BUY, negative for SELL."""
+        return self.qty if self.side is Side.BUY else -self.qty
+
+
+class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
+    """What became of an order: a FIX execution report. A fill is a report with `last_qty` > 0.
+
+    `order_id` counts a lane's arrivals and `exec_id` its reports, from 1. `ts` is the event time of the
+    fact, `seq` the tape record during whose processing it became final. `commission` is this fill's.
+    `reference` is the price of the tick filled against, before slippage; `reason` says why an order was
+    rejected, cancelled or expired.
+    """
+
+    strategy_id: str
+    client_order_id: str
+    order_id: int
+    exec_id: int
+    status: OrderStatus
+    symbol: str
+    side: Side
+    qty: float
+    epoch: int
+    seq: int
+    ts: int
+    last_qty: float = 0.0
+    last_px: float = 0.0
+    cum_qty: float = 0.0
+    leaves_qty: float = 0.0
+    avg_px: float = 0.0
+    commission: float = 0.0
+    reference: float = 0.0
+    latency_ns: int = 0
+    reason: str = ""
+    tag: str = ""
+
+    @property
+    def fill(self) -> Fill | None:
+        """The fill this reports, or None."""
+        if not self.last_qty:
+            return None
+        return Fill(
+            self.symbol,
+            self.side,
+            self.last_qty,
+            self.last_px,
+            self.commission,
+            self.ts,
+            self.reference,
+            self.strategy_id,
+            self.client_order_id,
+            self.tag,
+        )
+
+
+class Account(msgspec.Struct, frozen=True, gc=False, tag="account"):
+    """A lane's money at one instant: after a fill, every so many ticks, and at an epoch's end.
+
+    `symbol` and `last_price` are of the tick or fill that made the row; `cause` is `fill`, `interval`,
+    `epoch` or `end`. `equity = initial + realized + unrealized - commission`, gross P&L at average cost.
+    """
+
+    strategy_id: str
+    epoch: int
+    seq: int
+    ts: int
+    cause: str
+    symbol: str
+    last_price: float
+    positions: dict[str, float]
+    cash: float
+    unrealized: float
+    realized: float
+    commission: float
+    equity: float
