@@ -16,10 +16,14 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, field, inspect
 
+from trading_lib.sessions import SessionHours
+
 ROOT: Final = Path(__file__).resolve().parent
 DEFAULT_CONFIG: Final = ROOT / "config.json"
 
 SLOWEST: Final = 1e-6  # ticks per second
+
+SESSION: Final = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( [A-Za-z0-9_+\-/]+)?$"
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -45,8 +49,8 @@ class Instrument(Section, frozen=True):
     tick_size: Annotated[float, Meta(ge=1e-15, le=1e9)] = 0.0001
     multiplier: Positive = 1.0
     currency: str = "USD"
-    session: str | None = None
-    settlement: Literal["cash_and_carry", "futures"] = "cash_and_carry"
+    session: Annotated[str, Meta(pattern=SESSION)] | None = None  # "09:30-16:00 America/New_York"; no zone: UTC
+    settlement: Literal["cash_and_carry"] = "cash_and_carry"
 
 
 class Run(Section, frozen=True):
@@ -57,6 +61,7 @@ class Run(Section, frozen=True):
     duration_s: Annotated[float, Meta(ge=0, le=9e9)] = 0.0  # event time; 0: until stopped
     export_dir: str = "runs"
     log_dir: str = "logs"
+    resume: str | None = None  # folder of an earlier run whose positions and cash this one begins with
 
     @property
     def start_ns(self) -> int:
@@ -118,6 +123,7 @@ class OrderBookSection(Section, frozen=True):
     shared_memory_name: Name = "market_prices"
     tape_capacity: Annotated[int, Meta(ge=4096, le=1 << 28)] = 1 << 20  # records of 48 bytes
     symbol_capacity: Annotated[int, Meta(ge=1, le=1 << 20)] = 4096
+    control_port: Port = 9002
 
 
 class StrategyEntry(Section, frozen=True):
@@ -152,20 +158,53 @@ class StrategySection(Section, frozen=True):
         return StrategyEntry(id="sma_news", path="strategies/sma_news/strategy.py", params=params)
 
 
-class Risk(Section, frozen=True):
-    """Limits on orders."""
+class Execution(Section, frozen=True):
+    """The paper broker: what an order is filled at, and what that costs."""
 
+    initial_cash: Annotated[float, Meta(gt=0, le=1e15)] = 100_000.0
+    latency_ms: Annotated[float, Meta(ge=0, le=1e9)] = 50.0  # event time, from a record to an order's arrival
+    latency_jitter_ms: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # added: uniform from 0, drawn per order
+    slippage_bps: Annotated[float, Meta(ge=0, le=1000)] = 1.0  # to the worse side
+    commission_bps: Annotated[float, Meta(ge=0, le=1000)] = 0.5  # of the notional filled
+    commission_fixed: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # with an order's first fill
+    fill: Literal["prevailing", "next"] = "prevailing"  # the last tick at arrival, or the first after it
+    limit_fill: Literal["through", "touch"] = "through"  # when a resting limit order fills
+    partial_fills: Annotated[float, Meta(ge=0, le=1)] = 0.0  # share of fills that are partial, seeded
+
+
+class Risk(Section, frozen=True):
+    """Limits on each strategy's orders, in event time."""
+
+    max_position: Positive = 1000.0
     max_order_qty: Positive = 1_000_000.0
+    max_orders_per_s: Count = 100
+    max_daily_loss: Annotated[float, Meta(gt=0, le=1)] = 0.1  # of the equity the day began with
+    collar: Annotated[float, Meta(gt=0, le=1e6)] = 0.05  # the order's stated price against the market's
+    kill_switch_flatten: bool = False
 
 
 class OrderManagerSection(Section, frozen=True):
-    """Check, count and log orders."""
+    """The ledger: check, journal, fill, account."""
 
     host: str = "127.0.0.1"
     port: Port = 9000
+    events_port: Port = 9001
     shared_memory_name: Name = "market_prices"
+    execution: Execution = field(default_factory=Execution)
     risk: Risk = field(default_factory=Risk)
     max_clients: Annotated[int, Meta(ge=1, le=1000)] = 256
+    account_every: Annotated[int, Meta(ge=1, le=1 << 40)] = 1000  # records between two rows of equity
+
+
+class RecorderSection(Section, frozen=True):
+    """Write a run's files."""
+
+    enabled: bool = True
+    ticks_in_events: bool = True  # `tape.bin` has them all in any case
+    rotate_mb: Annotated[int, Meta(ge=1, le=1 << 20)] = 512  # events.jsonl and tape.bin begin a new file
+    keep_files: Annotated[int, Meta(ge=1, le=10_000)] = 16  # of each, the oldest are deleted
+    min_free_mb: Annotated[int, Meta(ge=0, le=1 << 24)] = 200  # below it recording stops, so that trading goes on
+    report: bool = True  # write report.html when the run ends
 
 
 class Config(Section, frozen=True):
@@ -178,6 +217,7 @@ class Config(Section, frozen=True):
     OrderBook: OrderBookSection = field(default_factory=OrderBookSection)
     Strategy: StrategySection = field(default_factory=StrategySection)
     OrderManager: OrderManagerSection = field(default_factory=OrderManagerSection)
+    Recorder: RecorderSection = field(default_factory=RecorderSection)
 
 
 def resolve(path: str) -> Path:
@@ -306,6 +346,8 @@ def _check_together(source: str, config: Config) -> None:
         "Gateway.md_port": (config.Gateway.host, config.Gateway.md_port),
         "Gateway.news_port": (config.Gateway.host, config.Gateway.news_port),
         "OrderManager.port": (config.OrderManager.host, config.OrderManager.port),
+        "OrderManager.events_port": (config.OrderManager.host, config.OrderManager.events_port),
+        "OrderBook.control_port": ("127.0.0.1", config.OrderBook.control_port),
     }
     for key, address in ports.items():
         for other, taken in ports.items():
@@ -321,6 +363,12 @@ def _check_together(source: str, config: Config) -> None:
             refuse(
                 f"{key} = {host!r}: only loopback addresses may be listened on (127.0.0.1, localhost, ::1)"
             )
+    for symbol, instrument in config.instruments.items():
+        if instrument.session is not None:
+            try:
+                SessionHours(instrument.session)
+            except ValueError as fault:
+                refuse(f"instruments.{symbol}.session = {instrument.session!r}: {fault}")
     try:
         start_ns = config.run.start_ns
     except ValueError:

@@ -76,6 +76,7 @@ def deep_update(tree: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 def system_config(folder: Path, **changes: Any) -> dict[str, Any]:
     """A configuration of a whole system on free ports, writing only below `folder`."""
     md_port, news_port, order_port, name = free_port(), free_port(), free_port(), segment_name()
+    events_port, control_port = free_port(), free_port()
     tree: dict[str, Any] = {
         "symbols": ["AAPL", "GOOG", "IBM", "MSFT"],
         "run": {"export_dir": str(folder / "runs"), "log_dir": str(folder / "logs")},
@@ -85,9 +86,10 @@ def system_config(folder: Path, **changes: Any) -> dict[str, Any]:
             "news_port": news_port,
             "shared_memory_name": name,
             "tape_capacity": 1 << 16,
+            "control_port": control_port,
         },
         "Strategy": {"shared_memory_name": name, "order_manager_port": order_port},
-        "OrderManager": {"port": order_port, "shared_memory_name": name},
+        "OrderManager": {"port": order_port, "events_port": events_port, "shared_memory_name": name},
     }
     return deep_update(tree, changes)
 

@@ -160,7 +160,7 @@ PORT = "expected a whole number at least 1 and at most 65535"
         ),
         (
             {"instruments": {"A": {"settlement": "barter"}}},
-            "instruments.A.settlement = 'barter': expected 'cash_and_carry' or 'futures'",
+            "instruments.A.settlement = 'barter': expected 'cash_and_carry'",
         ),
         ({"run": {"seed": -1}}, "run.seed = -1: expected a whole number at least 0"),
         ({"run": {"seed": 1.5}}, "run.seed = 1.5: expected a whole number at least 0"),
