@@ -5,13 +5,13 @@ reader takes the pair `seq` points at and looks at `seq` again. There is no mome
 could leave a reader stuck, and no way to read half of one pair and half of another.
 """
 
-import contextlib
 import ctypes
+import functools
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -291,11 +291,13 @@ class SharedPriceBook:
         count = len(symbols)
         prices, times = np.empty(count), np.empty(count, np.int64)
         if compiled():
-            from shared_memory.book_kernels import gather
-
-            words = np.frombuffer(self._segment.map, np.int64)[_FIRST_WORD:]
-            with contextlib.nullcontext() if TOTAL_STORE_ORDER else self._segment.lock():
-                gather(words, words.view(np.float64), count, prices, times)
+            gather = _compiled_gather()
+            words = np.frombuffer(self._segment.map, np.int64)
+            if TOTAL_STORE_ORDER:
+                gather(words, prices, times)
+            else:  # the writer may be one that cannot fence
+                with self._segment.lock():
+                    gather(words, prices, times)
         else:
             self._gather(count, prices, times)
         return BookSnapshot(symbols, prices, times)
@@ -348,6 +350,14 @@ class SharedPriceBook:
         if self._owner:
             self.unlink()
         self.close()
+
+
+@functools.cache
+def _compiled_gather() -> Callable[[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]], None]:
+    """The kernel, loaded once: an import statement takes a microsecond each time it is passed."""
+    from shared_memory.book_kernels import gather
+
+    return gather
 
 
 def _write_symbol(segment: Segment, slot: int, symbol: str) -> None:

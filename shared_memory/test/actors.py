@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shared_memory.layout import CHUNK, PAGE
+from shared_memory.layout import CHUNK
 from shared_memory.tape import FeedPosition
 from shared_memory_utils import RECORD_DTYPE, Entry, SharedPriceBook, TapeReader, TapeWriter
 from testing.harness import PATIENCE_S, Process, running, wait_until
@@ -176,14 +176,13 @@ def check_pairs(name: str) -> None:
     with SharedPriceBook(name=name) as book:
         slots = book.count
         prices, times, last = np.empty(slots), np.empty(slots, np.int64), np.empty(slots, np.int64)
-        words = np.frombuffer(book.segment.map, np.int64)[PAGE // 8 :]
-        values = words.view(np.float64)
+        words = np.frombuffer(book.segment.map, np.int64)
         tally = Tally()
         while not book.closed:
-            torn, changed = pair_kernels.torn_pairs(words, values, slots, GATHERS, prices, times, last)
+            torn, changed = pair_kernels.torn_pairs(words, GATHERS, prices, times, last)
             tally.add(GATHERS * slots, torn, changed)
         tally.say()
-        del words, values
+        del words
 
 
 def check_pairs_plainly(name: str) -> None:

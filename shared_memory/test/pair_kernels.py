@@ -27,12 +27,12 @@ def write_pairs(address: int, slots: int, start: int, count: int) -> None:
 
 
 @jit
-def torn_pairs(words: Any, values: Any, slots: int, rounds: int, prices: Any, times: Any, last: Any) -> Any:
-    """Gather all slots `rounds` times; (pairs that were not whole, pairs that had changed since the last look)."""
+def torn_pairs(words: Any, rounds: int, prices: Any, times: Any, last: Any) -> Any:
+    """Gather `rounds` times; (pairs that were not whole, pairs that had changed since the last look)."""
     torn = changed = 0
     for _ in range(rounds):
-        gather(words, values, slots, prices, times)
-        for slot in range(slots):
+        gather(words, prices, times)
+        for slot in range(prices.shape[0]):
             if times[slot] != 7 * int(prices[slot]) + 1:
                 torn += 1
             if times[slot] != last[slot]:

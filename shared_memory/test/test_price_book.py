@@ -116,6 +116,30 @@ def test_a_snapshot_says_nan_for_what_never_had_a_price(book: SharedPriceBook) -
     assert times[1] == 10**18
 
 
+@EXAMPLES
+@given(updates=st.lists(st.integers(0, 3), max_size=40))
+def test_a_snapshot_takes_the_last_pair_of_however_many_symbols(updates: list[int]) -> None:
+    with SharedPriceBook([f"S{n}" for n in range(len(updates))], segment_name(), create=True) as book:
+        for slot, times in enumerate(updates):
+            for number in range(times):
+                book.write_locked(slot, slot + number / 4, 100 * slot + number)
+        _, prices, moments = book.snapshot()
+        expected = [slot + (times - 1) / 4 if times else np.nan for slot, times in enumerate(updates)]
+        assert np.array_equal(prices, expected, equal_nan=True)
+        assert moments.tolist() == [
+            100 * slot + times - 1 if times else 0 for slot, times in enumerate(updates)
+        ]
+        assert_snapshot_agrees(book)
+
+
+def test_a_closed_handle_gives_no_snapshot(book: SharedPriceBook, name: str) -> None:
+    other = SharedPriceBook(name=name)
+    other.snapshot()
+    other.close()
+    with pytest.raises(ValueError, match="released"):
+        other.snapshot()
+
+
 def test_size_is_a_page_and_64_bytes_a_symbol(name: str) -> None:
     with SharedPriceBook(["AAPL"], name, create=True, capacity=10) as book:
         assert book.shared_memory_size() == PAGE + 10 * SLOT_BYTES == (SHM_DIR / name).stat().st_size
