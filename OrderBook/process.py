@@ -103,11 +103,23 @@ def serve(part: Part, config: Config) -> None:
         part.report(_status(order_book, handler))
     finally:
         handler.close()
-        book.unlink()
-        tape.close()
-        book.close()
+        if part.supervised and _supervisor_lives(part):
+            tape.leave()  # main.py starts a successor, which goes on where we stop, or removes what we leave
+            book.close()
+        else:
+            book.unlink()
+            tape.close()
+            book.close()
+            unlink_all(section.shared_memory_name)
         loop.close()
-        unlink_all(section.shared_memory_name)
+
+
+def _supervisor_lives(part: Part) -> bool:
+    """Whether the link still stands: asked for by itself, because a part stops when told to and when it is cut."""
+    part.stopping = False
+    part.check_link()
+    lives, part.stopping = not part.stopping, True
+    return lives
 
 
 def _first_prices(book: SharedPriceBook) -> dict[str, float]:

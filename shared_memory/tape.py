@@ -250,6 +250,10 @@ class TapeWriter:
         self._words[STATE] = STATE_CLOSED
         self.panel.ring()
         self.unlink()
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the tape as a killed owner does: it stays, and who comes next may adopt it."""
         self.panel.close()
         self.segment.close()
 
@@ -370,9 +374,13 @@ def _ring_stale(name: str) -> None:
 
 
 def unlink_all(name: str) -> None:
-    """Remove what a dead run left under `name`: tape, doorbells and price book. Live owners keep theirs."""
+    """Remove what a dead run left under `name`: tape, doorbells and price book. Live owners keep theirs.
+
+    Who sleeps on the tape is woken.
+    """
     from shared_memory.layout import BOOK_MAGIC
 
     if unlink_stale(tape_name(name), TAPE_MAGIC):
+        _ring_stale(name)
         unlink_stale(bells_name(tape_name(name)), BELL_MAGIC)
     unlink_stale(name, BOOK_MAGIC)

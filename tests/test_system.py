@@ -170,6 +170,18 @@ def test_a_killed_part_is_restarted_and_orders_go_on(tmp_path: Path, victim: str
         assert running_system.process.stop(signal.SIGINT) == 0
 
 
+def test_an_order_book_told_to_stop_alone_is_restarted_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    with system(tmp_path) as running_system:
+        running_system.wait_for("order_manager", "orders", 3)
+        os.kill(running_system.part("orderbook")["pid"], signal.SIGTERM)
+        back = wait_until(
+            lambda: (part := running_system.part("orderbook"))["restarts"] == 1 and part.get("gaps") and part
+        )
+        assert back["generation"] == 2
+        assert back["epochs"] == 0
+        assert running_system.process.stop(signal.SIGINT) == 0
+
+
 def test_a_part_that_keeps_dying_ends_the_run_with_exit_code_1(tmp_path: Path) -> None:
     with system(tmp_path) as running_system:
         running_system.wait_for("order_manager", "orders", 1)

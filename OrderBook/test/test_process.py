@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +11,20 @@ import pytest
 
 from OrderBook.test.desk import T0, S
 from OrderBook.test.gateway import HELLO, Port, session
+from runtime.child import Child, State
+from runtime.loop import EventLoop
 from shared_memory.test.actors import actor
 from shared_memory_utils import RECORD, SharedPriceBook, TapeReader, unlink_all
-from testing.harness import Process, running, running_part, segments, system_config, wait_until, write_config
+from testing.harness import (
+    ROOT,
+    Process,
+    running,
+    running_part,
+    segments,
+    system_config,
+    wait_until,
+    write_config,
+)
 from trading_lib.models import Kind
 
 TAPE = 1 << 12
@@ -127,6 +138,47 @@ def test_a_killed_one_is_adopted_by_the_next_while_somebody_reads(system: System
             assert book.read("AAPL") == (first + 1.5, (T0 + first + 1) / S)
         assert reader.missed == 0
         assert process.stop(signal.SIGINT) == 0
+
+
+def test_told_to_stop_under_a_supervisor_it_leaves_its_place_to_its_successor(system: System) -> None:
+    with ExitStack() as stack:
+        loop = stack.enter_context(closing(EventLoop()))
+        child = Child("orderbook", ROOT / "OrderBook" / "run.py", lambda *_: None)
+        stack.callback(child.kill)
+
+        def until(condition: Callable[[], Any]) -> None:
+            def look() -> Any:
+                loop.run_once(0.005)
+                return condition()
+
+            wait_until(look)
+
+        def start() -> None:
+            child.start(loop, [str(system.config)], "run-7")
+            until(lambda: child.state is State.READY)
+            until(system.ticks.accept)
+            until(lambda: system.ticks.received() == HELLO)
+
+        def stop() -> None:
+            child.signal(signal.SIGTERM)
+            until(child.reap)
+            assert child.exit_code == 0
+
+        start()
+        reader = stack.enter_context(closing(TapeReader(system.name)))
+        system.ticks.send(session(5, 0, 1, 2))
+        take(reader, 3)
+        stop()
+        assert len(segments(system.name)) == 3
+        start()
+        system.ticks.send(session(5, 4, 4))
+        assert take(reader, 2) == [(Kind.GAP, T0 + 2, 2), (Kind.TICK, T0 + 4, 4.5)]
+        sleeper = stack.enter_context(actor("sleep_on_tape", system.name, system.folder))
+        sleeper.wait_for("ready")
+        stop()
+        unlink_all(system.name)
+        assert reader.closed
+        sleeper.wait_for("woken")
 
 
 def test_what_a_dead_run_left_is_replaced_when_nobody_reads_it_or_the_run_is_another(system: System) -> None:
