@@ -145,6 +145,11 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         """`<tape seq>.<k>`, or None for an order sent by a plain client."""
         return None if self.cause_seq < 0 else f"{self.cause_seq}.{self.index}"
 
+    @property
+    def is_market(self) -> bool:
+        """Whether it fills at any price, without waiting for one."""
+        return self.type is OrderType.MARKET
+
     def to_bytes(self) -> bytes:
         """The plain five-field frame, `TIMESTAMP,SIDE,QUANTITY,SYMBOL,PRICE*`."""
         assert self.timestamp is not None
@@ -155,6 +160,23 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         """Read one plain frame, with or without its `*`. Raises `wire.Rejected` with the reason."""
         ts, side, quantity, symbol, price = wire.parse_plain_order(frame.removesuffix(b"*"))
         return cls(symbol, quantity, price, Side(side), ts)
+
+
+class CancelRequest(msgspec.Struct, frozen=True, gc=False):
+    """A request to cancel the order `target` (a client order id); `timestamp` is its cause's event time.
+
+    It has an id of its own in the same series as orders: `<cause_seq>.<index>`.
+    """
+
+    target: str
+    timestamp: int
+    cause_seq: int
+    index: int
+
+    @property
+    def client_order_id(self) -> str:
+        """The request's own id."""
+        return f"{self.cause_seq}.{self.index}"
 
 
 class Fill(msgspec.Struct, frozen=True, gc=False):

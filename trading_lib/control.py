@@ -1,0 +1,61 @@
+"""What an operator can do to the lanes of a run: the actions behind the CONTROL records of its tape.
+
+An action is a line of `runs/<id>/control.jsonl`, written before its record is on the tape, and the
+record's value is the line's `id`.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+
+class KillSwitch(msgspec.Struct, frozen=True, kw_only=True, tag="kill_switch", tag_field="action"):
+    """Cancel what is open and accept nothing more, of one strategy or of all (None)."""
+
+    strategy: str | None = None
+    flatten: bool | None = None  # None: as OrderManager.risk.kill_switch_flatten says
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", tag_field="action"):
+    """Cancel one open order, at once."""
+
+    strategy: str
+    client_order_id: str
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True, tag="costs", tag_field="action"):
+    """Change what executions cost from here on, of one strategy or of all; None leaves a value as it is."""
+
+    strategy: str | None = None
+    slippage_bps: float | None = None
+    commission_bps: float | None = None
+    commission_fixed: float | None = None
+    latency_ms: float | None = None
+
+
+Action = KillSwitch | Cancel | Costs
+
+_decoder: Final = msgspec.json.Decoder(Action)
+
+
+class _Line(msgspec.Struct):
+    id: int
+
+
+_line: Final = msgspec.json.Decoder(_Line)
+
+
+def read_actions(path: Path) -> dict[int, Action]:
+    """Every action of a run by its id; what is torn at the end, or no action of the lanes, is not there."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return {}
+    actions: dict[int, Action] = {}
+    for line in lines[:-1]:  # what follows the last newline is being written
+        try:
+            actions[_line.decode(line).id] = _decoder.decode(line)
+        except msgspec.DecodeError:  # ValidationError, too: an action of somebody else
+            continue
+    return actions

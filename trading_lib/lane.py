@@ -1,0 +1,504 @@
+"""A lane: one strategy's risk, broker and portfolio in event time. A pure state machine: no clock, no socket.
+
+Inputs are tape records, and that strategy's requests, which arrive at `a = t + latency`, t being the time
+of the record that caused them. Inputs are processed by event time; at equal times all tape records first,
+then arrivals by client order id. So what happens to an order depends on the tape and the orders alone,
+never on when a process was scheduled: evaluation, the Strategy host and the OrderManager run this same
+machine over the same tape and get the same reports.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from trading_lib.broker import TRIGGERED, Broker, Outcome, Terms, Working, draw
+from trading_lib.control import Action, Cancel, Costs
+from trading_lib.models import (
+    Account,
+    CancelRequest,
+    Kind,
+    Order,
+    OrderStatus,
+    Report,
+    Side,
+    TimeInForce,
+)
+from trading_lib.money import PRICE_SCALE, QTY_SCALE, commission, scaled, slipped
+from trading_lib.portfolio import Portfolio
+from trading_lib.risk import Exposure, Limits, Risk
+from trading_lib.sessions import SessionHours, utc_midnight_after
+
+Record = tuple[int, int, float, int, int, int, int]  # seq, ts, value, due, booked, slot, kind
+
+NEVER: Final = 1 << 62
+CLOSING_TAG: Final = "epoch-close"
+FLATTEN_TAG: Final = "kill-switch"
+NO_MARKET_RECORD: Final = "no market record"
+BY_REQUEST: Final = "by request"
+
+_TICK: Final = int(Kind.TICK)
+_EPOCH: Final = int(Kind.EPOCH)
+_END: Final = int(Kind.END)
+_CONTROL: Final = int(Kind.CONTROL)
+ARRIVAL: Final = 0  # at equal times an order arrives before another's day ends
+EXPIRY: Final = 1
+
+Request = Order | CancelRequest
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """What a lane needs to know of a symbol."""
+
+    multiplier: float = 1.0
+    session: str | None = None
+
+
+class Lane:
+    """One strategy's orders and money. `reports` and `accounts` collect what the caller takes away.
+
+    `account_every`: an Account row at the first tick of every so many tape records; 0 for none.
+    `action(id)` looks an operator's action up when its CONTROL record comes by.
+    """
+
+    def __init__(
+        self,
+        strategy_id: str,
+        terms: Terms,
+        limits: Limits,
+        *,
+        cash: float = 100_000.0,
+        instruments: Mapping[str, Instrument] | None = None,
+        account_every: int = 0,
+        action: Callable[[int], Action | None] = lambda _: None,
+    ) -> None:
+        self.strategy_id = strategy_id
+        self.broker = Broker(strategy_id, terms)
+        self.risk = Risk(limits)
+        instruments = instruments or {}
+        self._multipliers = {symbol: i.multiplier for symbol, i in instruments.items()}
+        self.portfolio = Portfolio(cash, self._multipliers, keep_trades=False)
+        self.reports: list[Report] = []
+        self.accounts: list[Account] = []
+        self.prices = self.broker.prices
+        self.watched = self.broker.watched
+        self.open: dict[str, Working] = {}
+        self.ts = 0  # event time of the last record
+        self.seq = -1  # its place on the tape
+        self.next_seq = 0  # of the record to come
+        self.epoch = 0
+        self.epoch_seq = -1  # of the EPOCH record that began this one
+        self.wake_ts = -1  # a record later than this has something to settle first
+        self.orders = 0
+        self.executions = 0
+        self.last_id = (-1, -1)
+        self.travelling = 0  # requests that have not arrived
+        self.due: list[tuple[int, int, int, int, Request]] = []  # a heap by time, kind and client order id
+        self.next_day = 0
+        self.blind_below = -1  # seq of the first record after some that were missed
+        self.next_account = 0 if account_every else NEVER
+        self.unfilled: dict[str, int] = {}  # signed, of market orders on their way or working, by symbol
+        self.action = action
+        self.blind = False  # records were missed: who arrived meanwhile cannot be filled
+        self._account_every = account_every
+        self._sessions = {s: SessionHours(i.session) for s, i in instruments.items() if i.session}
+
+    # ------------------------------------------------------------------------------------------- inputs
+
+    def submit(self, request: Request) -> None:
+        """A request leaves for the market, at its record's time. Its id must be above every earlier one."""
+        cause, index = self.last_id = request.cause_seq, request.index
+        assert request.timestamp is not None
+        at = request.timestamp + self.delay(cause, index)
+        if isinstance(request, Order):
+            self.count_unfilled(request, scaled(request.quantity, QTY_SCALE))
+        if cause < self.epoch_seq or at < self.ts:
+            missed = cause < self.blind_below
+            reason = NO_MARKET_RECORD if missed else "late: its time had passed"
+            self._refuse(request, self.ts, OrderStatus.REJECTED, reason)
+            return
+        self.travelling += 1
+        self.push_due(at, ARRIVAL, request)
+
+    def push_due(self, at: int, kind: int, request: Request) -> None:
+        """Have something settled before the first record after `at`."""
+        heapq.heappush(self.due, (at, kind, request.cause_seq, request.index, request))
+        self.set_wake()
+
+    def advance(self, records: Iterable[Record], names: Sequence[str]) -> None:
+        """Process tape records, in order; `names[slot]` is a record's symbol. Cheap while nothing is open."""
+        prices, watched = self.prices, self.watched
+        for seq, ts, value, _, _, slot, kind in records:
+            if kind == _TICK:
+                symbol = names[slot]
+                if ts > self.wake_ts or symbol in watched:
+                    self.tick(seq, ts, symbol, value)
+                else:
+                    prices[symbol] = value
+                self.seq, self.ts = seq, ts
+                if seq >= self.next_account:
+                    self._account_row(symbol)
+            else:
+                self.mark(seq, ts, kind, value)
+            self.next_seq = seq + 1
+
+    def tick(self, seq: int, ts: int, symbol: str, price: float) -> None:
+        """A tick, after what is due before it. To be called when `ts > wake_ts` or the symbol is watched."""
+        self.seq = seq
+        if ts > self.wake_ts:
+            self._settle(ts)
+        self.ts = ts
+        if symbol in self.watched:
+            for outcome in self.broker.tick(symbol, price, ts):
+                self._report(outcome, ts)
+        else:
+            self.prices[symbol] = price
+
+    def mark(self, seq: int, ts: int, kind: int, value: float) -> None:
+        """Any record that is not a tick."""
+        self.seq = seq
+        if kind == _EPOCH:
+            self._end_epoch(seq)
+            return
+        if ts > self.wake_ts:
+            self._settle(ts)
+        self.ts = max(ts, self.ts)
+        if kind == _CONTROL:
+            action = self.action(int(value))
+            if action is not None:
+                self._control(action, ts)
+        elif kind == _END and self._account_every:
+            self._account("end", "", self.ts)
+
+    def missed(self, next_seq: int) -> None:
+        """Records up to `next_seq` were lost: what was to arrive among them finds no market."""
+        self.blind = True
+        self.blind_below = self.next_seq = next_seq
+        self.prices.clear()
+        self.broker.quotes.clear()
+        self.broker.used.clear()
+
+    # -------------------------------------------------------------------------------------------- views
+
+    def position(self, symbol: str) -> float:
+        """Filled and unfilled: what the position will be when every market order is done."""
+        return self.portfolio.position(symbol) + self.unfilled.get(symbol, 0) / QTY_SCALE
+
+    @property
+    def busy(self) -> bool:
+        """Whether any order travels or works."""
+        return bool(self.open) or self.travelling > 0
+
+    def equity(self) -> float:
+        """The account's worth at the last prices."""
+        portfolio, prices = self.portfolio, self.prices
+        for symbol in portfolio.positions:
+            price = prices.get(symbol)
+            if price is not None:
+                portfolio.mark(symbol, price, self.ts)
+        return portfolio.equity
+
+    # ------------------------------------------------------------------------------------------ settling
+
+    def delay(self, cause: int, index: int) -> int:
+        """How long the request with this id travels, ns."""
+        terms = self.broker.terms
+        if not terms.latency_jitter_ns:
+            return terms.latency_ns
+        jitter = draw(terms.seed, self.strategy_id, f"{cause}.{index}", "latency")
+        return terms.latency_ns + int(jitter * terms.latency_jitter_ns)
+
+    def set_wake(self) -> None:
+        """After anything that changed what is due."""
+        self.wake_ts = min(self.due[0][0] if self.due else NEVER, self.next_day - 1)
+
+    def _settle(self, ts: int) -> None:
+        """Whatever is due strictly before `ts`, in order of time; the prices are those prevailing then."""
+        while ts > self.wake_ts:
+            due = self.due[0][0] if self.due else NEVER
+            if due < self.next_day:
+                at, kind, _, _, request = heapq.heappop(self.due)
+                if kind == EXPIRY:
+                    self._expire(request.client_order_id or "", at)
+                else:
+                    self.travelling -= 1
+                    self._arrive(request, at)
+            else:
+                self.risk.day_equity = self.equity()
+                self.next_day = utc_midnight_after(min(ts, due))
+            self.set_wake()
+        self.blind = False
+
+    def _arrive(self, request: Request, at: int) -> None:
+        if self.blind:
+            self._refuse(request, at, OrderStatus.CANCELED, NO_MARKET_RECORD)
+        elif isinstance(request, CancelRequest):
+            self._cancel(request, at)
+        else:
+            self._arrive_order(request, at)
+
+    def _arrive_order(self, order: Order, at: int) -> None:
+        self.orders += 1
+        working = Working(order, self.orders, at)
+        price = self.prices.get(order.symbol)
+        if price is None:
+            reason: str | None = f"{NO_MARKET_RECORD}: no price of {order.symbol}"
+        else:
+            reason = self.risk.check(order, at, price, self._exposure(order.symbol), self.equity)
+        if reason is not None:
+            self._finish(working, OrderStatus.REJECTED, at, reason)
+            return
+        self.open[working.id] = working
+        self._emit(working, OrderStatus.NEW, at)
+        for outcome in self.broker.arrive(working, at):
+            self._report(outcome, at)
+        if working.id in self.open:
+            self.plan_expiry(working)
+
+    def plan_expiry(self, working: Working) -> None:
+        """Have a day order end with its day."""
+        order, at = working.order, working.arrived
+        if order.tif is TimeInForce.ROD:
+            hours = self._sessions.get(order.symbol)
+            end = hours.end_after(at) if hours is not None else utc_midnight_after(at)
+            self.push_due(end, EXPIRY, order)
+
+    def _exposure(self, symbol: str) -> Exposure:
+        buying = selling = 0
+        for working in self.open.values():
+            if working.order.symbol == symbol:
+                if working.order.side is Side.BUY:
+                    buying += working.leaves
+                else:
+                    selling += working.leaves
+        return Exposure(self.portfolio.position(symbol), buying / QTY_SCALE, selling / QTY_SCALE)
+
+    def _refuse(self, request: Request, at: int, status: OrderStatus, reason: str) -> None:
+        """A request that met no market: rejected at once, cancelled if it had been taken on its way."""
+        if isinstance(request, CancelRequest):
+            self._cancel_refused(request, at, reason)
+            return
+        self.orders += 1
+        self._finish(Working(request, self.orders, at), status, at, reason)
+
+    def _cancel(self, request: CancelRequest, at: int) -> None:
+        working = self.open.get(request.target)
+        if working is None:
+            self._cancel_refused(request, at, f"order {request.target} is not open")
+        else:
+            self._close(working, OrderStatus.CANCELED, at, f"{BY_REQUEST} {request.client_order_id}")
+
+    def _cancel_refused(self, request: CancelRequest, at: int, reason: str) -> None:
+        """Reported under the request's own id: no symbol, no quantity."""
+        self.orders += 1
+        order = Order(
+            "", 0.0, 0.0, Side.BUY, request.timestamp, request.cause_seq, request.index, tag="cancel"
+        )
+        self._emit(Working(order, self.orders, at), OrderStatus.REJECTED, at, reason=f"cancel: {reason}")
+
+    def _expire(self, client_order_id: str, at: int) -> None:
+        working = self.open.get(client_order_id)
+        if working is not None:
+            self._close(working, OrderStatus.EXPIRED, at, "its day has ended")
+
+    def _close(self, working: Working, status: OrderStatus, at: int, reason: str) -> None:
+        self.broker.remove(working)
+        self._finish(working, status, at, reason)
+
+    def _abandon(self, status: OrderStatus, reason: str) -> None:
+        """End every order, working or on its way, now."""
+        for working in tuple(self.open.values()):
+            self._close(working, status, self.ts, reason)
+        travelling = [due[4] for due in sorted(self.due, key=lambda due: due[:4]) if due[1] == ARRIVAL]
+        self.due.clear()
+        self.travelling = 0
+        for request in travelling:
+            if isinstance(request, CancelRequest):
+                self._cancel_refused(request, self.ts, reason)
+            else:
+                self.orders += 1
+                self._finish(Working(request, self.orders, self.ts), status, self.ts, reason)
+        self.set_wake()
+
+    def _end_epoch(self, seq: int) -> None:
+        """The source starts anew: nothing of the old epoch's market carries over but money."""
+        if self.ts:  # there was something before
+            self._abandon(OrderStatus.EXPIRED, "its epoch has ended")
+            self._close_positions(CLOSING_TAG, cost=False)
+            if self._account_every:
+                self._account("epoch", "", self.ts)
+        self.epoch += 1
+        self.begin_epoch(seq)
+
+    def begin_epoch(self, seq: int) -> None:
+        """Time and prices start anew."""
+        self.epoch_seq = seq
+        self.ts = 0
+        self.next_day = 0
+        self.prices.clear()
+        self.broker.quotes.clear()
+        self.broker.used.clear()
+        self.risk.arrivals.clear()
+        self.set_wake()
+
+    def _close_positions(self, tag: str, *, cost: bool) -> None:
+        """Sell what is held and buy back what is owed, at the last prices."""
+        terms = self.broker.terms
+        for index, (symbol, position) in enumerate(sorted(self.portfolio.positions.items())):
+            price = self.prices.get(symbol)
+            if price is None:
+                continue
+            side = Side.SELL if position > 0 else Side.BUY
+            order = Order(symbol, abs(position), price, side, self.ts, self.seq, index, tag=tag)
+            self.orders += 1
+            working = Working(order, self.orders, self.ts)
+            qty = working.leaves
+            paid = slipped(price, terms.slippage_bps, side.sign) if cost else price
+            working.leaves, working.cum, working.paid = 0, qty, qty * scaled(paid, PRICE_SCALE)
+            self._fill_report(working, qty, paid, price, self.ts, free=not cost)
+
+    def _control(self, action: Action, ts: int) -> None:
+        """Apply an operator's action at its place on the tape."""
+        if action.strategy is not None and action.strategy != self.strategy_id:
+            return
+        if isinstance(action, Cancel):
+            working = self.open.get(action.client_order_id)
+            if working is not None:
+                self._close(working, OrderStatus.CANCELED, ts, "by the operator")
+        elif isinstance(action, Costs):
+            self.broker.terms = _changed(self.broker.terms, action)
+        else:
+            self.risk.killed = "by the operator"
+            self._abandon(OrderStatus.CANCELED, "kill switch")
+            flatten = self.risk.limits.kill_switch_flatten if action.flatten is None else action.flatten
+            if flatten:
+                self._close_positions(FLATTEN_TAG, cost=True)
+
+    # ------------------------------------------------------------------------------------------- reports
+
+    def _report(self, outcome: Outcome, at: int) -> None:
+        """What the broker decided, as reports and as money."""
+        working = outcome.working
+        if outcome.qty:
+            self._fill_report(working, outcome.qty, outcome.price, outcome.reference, at)
+        elif outcome.reason == TRIGGERED:
+            status = OrderStatus.PARTIALLY_FILLED if working.cum else OrderStatus.NEW
+            self._emit(working, status, at, outcome.reference, reason=TRIGGERED)
+        else:
+            self._finish(working, OrderStatus.CANCELED, at, outcome.reason)
+
+    def _fill_report(
+        self, working: Working, qty: int, price: float, reference: float, at: int, free: bool = False
+    ) -> None:
+        order, terms = working.order, self.broker.terms
+        filled = qty / QTY_SCALE
+        cost = 0.0
+        if not free:
+            fixed = terms.commission_fixed if working.cum == qty else 0.0  # with an order's first fill
+            multiplier = self._multipliers.get(order.symbol, 1.0)
+            cost = commission(price, filled, terms.commission_bps, fixed, multiplier)
+        if order.is_market:
+            self.count_unfilled(order, -qty if working.id in self.open else 0)
+        if not working.leaves:
+            self.open.pop(working.id, None)
+        status = OrderStatus.PARTIALLY_FILLED if working.leaves else OrderStatus.FILLED
+        report = self._emit(working, status, at, reference, price, filled, cost)
+        fill = report.fill
+        assert fill is not None
+        self.portfolio.apply(fill)
+        if self._account_every:
+            self._account("fill", report.symbol, at)
+
+    def _finish(self, working: Working, status: OrderStatus, at: int, reason: str) -> None:
+        """An order is done without being filled, or not wholly."""
+        self.open.pop(working.id, None)
+        if working.order.is_market:
+            self.count_unfilled(working.order, -working.leaves)
+        self._emit(working, status, at, reason=reason)
+
+    def _emit(
+        self,
+        working: Working,
+        status: OrderStatus,
+        at: int,
+        reference: float = 0.0,
+        price: float = 0.0,
+        qty: float = 0.0,
+        cost: float = 0.0,
+        reason: str = "",
+    ) -> Report:
+        order, cum = working.order, working.cum
+        self.executions += 1
+        assert order.timestamp is not None
+        report = Report(
+            self.strategy_id,
+            working.id,
+            working.order_id,
+            self.executions,
+            status,
+            order.symbol,
+            order.side,
+            order.quantity,
+            self.epoch,
+            self.seq,
+            at,
+            qty,
+            price,
+            cum / QTY_SCALE,
+            0.0 if status.final else working.leaves / QTY_SCALE,
+            working.paid / (cum * PRICE_SCALE) if cum else 0.0,
+            cost,
+            reference,
+            working.arrived - order.timestamp,
+            reason,
+            order.tag,
+        )
+        self.reports.append(report)
+        return report
+
+    def count_unfilled(self, order: Order, qty: int) -> None:
+        """Add to what market orders on their way will buy (or, the other way round, sell)."""
+        if order.is_market:
+            left = self.unfilled.get(order.symbol, 0) + order.side.sign * qty
+            if left:
+                self.unfilled[order.symbol] = left
+            else:
+                self.unfilled.pop(order.symbol, None)
+
+    def _account_row(self, symbol: str) -> None:
+        """The row that is due every so many records."""
+        self.next_account = (self.seq // self._account_every + 1) * self._account_every
+        self._account("interval", symbol, self.ts)
+
+    def _account(self, cause: str, symbol: str, ts: int) -> None:
+        equity, portfolio = self.equity(), self.portfolio
+        self.accounts.append(
+            Account(
+                self.strategy_id,
+                self.epoch,
+                self.seq,
+                ts,
+                cause,
+                symbol,
+                self.prices.get(symbol, 0.0),
+                dict(portfolio.positions),
+                portfolio.cash,
+                portfolio.unrealized,
+                portfolio.realized,
+                portfolio.commission,
+                equity,
+            )
+        )
+
+
+def _changed(terms: Terms, costs: Costs) -> Terms:
+    """Terms with an operator's changes."""
+    changes: dict[str, float] = {
+        name: value
+        for name in ("slippage_bps", "commission_bps", "commission_fixed")
+        if (value := getattr(costs, name)) is not None
+    }
+    if costs.latency_ms is not None:
+        changes["latency_ns"] = round(costs.latency_ms * 1_000_000)
+    return msgspec.structs.replace(terms, **changes)
