@@ -6,11 +6,13 @@ Exit codes: 0 stopped cleanly, 1 a part failed for good (or was killed by a seco
 import argparse
 import sys
 from pathlib import Path
+from typing import TextIO, cast
 
 from rich.console import Console
 
 from config import DEFAULT_CONFIG, Config, ConfigError, load_config, resolve
 from logger import close_logger, get_logger
+from runtime.output import Output
 from runtime.part import EXIT_CONFIG
 from runtime.status_view import View
 from runtime.supervisor import Supervisor
@@ -31,11 +33,14 @@ def main(argv: list[str] | None = None) -> int:
     log = get_logger("main", resolve(config.run.log_dir), console=False)
     try:
         with (
-            View(Console()) as view,
+            Output(sys.stdout) as output,
+            View(Console(file=cast(TextIO, output))) as view,
             Supervisor(arguments.config, config, log, view.say, arguments.verbose) as supervisor,
         ):
             view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
             exit_code = supervisor.run(view.show)
+        if output.dropped:
+            log.warning("%d lines were not shown: nobody read the output", output.dropped)
         log.info("stopped, exit code %d", exit_code)
         return exit_code
     finally:

@@ -367,6 +367,36 @@ def test_a_reader_of_the_output_that_goes_away_leaves_nothing_behind(tmp_path: P
     assert segments(tree["OrderBook"]["shared_memory_name"]) == []
 
 
+def test_an_output_that_nobody_reads_does_not_stop_the_supervision(tmp_path: Path) -> None:
+    tree = system_config(tmp_path)
+    config = write_config(tmp_path, tree)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    main = subprocess.Popen([sys.executable, "main.py", str(config)], cwd=ROOT, stdout=writing)
+    try:
+        path = wait_until(lambda: next((tmp_path / "runs").glob("*/status.sock"), None), "the run")
+        with connect(path) as status, status.makefile() as lines:
+
+            def part(name: str) -> Any:
+                return json.loads(lines.readline())["parts"][name]
+
+            wait_until(lambda: part("gateway").get("ticks", 0) > 0, "ticks")
+            os.kill(part("strategy")["pid"], signal.SIGKILL)
+            wait_until(lambda: (found := part("strategy"))["restarts"] == 1 and found["state"] == "ready")
+        main.send_signal(signal.SIGINT)
+        assert main.wait(30) == 0
+    finally:
+        main.kill()
+        main.wait()
+        os.close(reading)
+        os.close(writing)
+    assert segments(tree["OrderBook"]["shared_memory_name"]) == []
+
+
 def test_a_closed_terminal_stops_the_system_in_order(tmp_path: Path) -> None:
     with system(tmp_path) as running_system:
         running_system.wait_for("order_manager", "orders", 1)
