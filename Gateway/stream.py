@@ -3,7 +3,8 @@
 A client that says nothing for 100 ms is *plain*: it gets `SYMBOL,PRICE*`. One that says `!HELLO,…,feed*`
 gets the extended session: ticks, news and marks in one order. What a client cannot take at once waits in
 its own bounded outbox; beyond the bound whole pieces are dropped, oldest first, and counted, or the client
-is disconnected, or (a session that asked for it) the source pauses.
+is disconnected, or the source pauses: for one session at a time, the first that asked for it by
+`!HELLO,…,feed,wait*`, which our OrderBook does.
 """
 
 import socket
@@ -120,16 +121,22 @@ class Client:
         self.writing = False
 
 
-def _is_feed_hello(frame: bytes | None) -> bool:
+def _feed_hello(frame: bytes | None) -> tuple[str, ...] | None:
+    """What a feed hello asks for beside the feed; None: it is none."""
     try:
         hello = wire.parse_control(frame or b"")
     except wire.Rejected:
-        return False
-    return hello.name == "HELLO" and hello.fields[:2] == (str(wire.PROTOCOL_VERSION), "feed")
+        return None
+    if hello.name != "HELLO" or hello.fields[:2] != (str(wire.PROTOCOL_VERSION), "feed"):
+        return None
+    return hello.fields[2:]
 
 
 class StreamServer:
-    """One listening port and its clients. `on_hello(client)` answers a feed hello, None: not offered here."""
+    """One listening port and its clients. `hello()` answers a feed hello, None: not offered here.
+
+    `session_on_slow` `wait`: for the one session that asked for it; every other's frames are dropped.
+    """
 
     def __init__(
         self,
@@ -218,10 +225,10 @@ class StreamServer:
         """Look for a hello; one that comes late turns a plain client into a session. Whether the bytes mattered."""
         expected = client.mode is Mode.NEW
         for frame in client.greeting.feed(data):
-            if self._hello is not None and _is_feed_hello(frame):
+            if self._hello is not None and (asked := _feed_hello(frame)) is not None:
                 (self._new if expected else self.plain).remove(client)
                 client.mode = Mode.SESSION
-                client.outbox.on_slow = self._session_on_slow
+                client.outbox.on_slow = self._session_policy(waiting="wait" in asked)
                 self.sessions.append(client)
                 self.counters["sessions"] += 1
                 self._push(client, self._hello(), 0)
@@ -229,6 +236,17 @@ class StreamServer:
             if expected:
                 self.counters["rejected: not a hello"] += 1
         return expected
+
+    def _session_policy(self, waiting: bool) -> OnSlow:
+        """What is done when a new session is slow; `waiting`: it asked for the source to wait."""
+        if self._session_on_slow != "wait" or (waiting and self._awaited is None):
+            return self._session_on_slow
+        return "drop"
+
+    @property
+    def _awaited(self) -> Client | None:
+        """The session that the source waits for."""
+        return next((client for client in self.sessions if client.outbox.on_slow == "wait"), None)
 
     # -------------------------------------------------------------------------------------------- data
 
@@ -271,8 +289,8 @@ class StreamServer:
 
     @property
     def blocked(self) -> bool:
-        """Whether a session that the source waits for cannot take more."""
-        return self._session_on_slow == "wait" and any(client.outbox.full for client in self.sessions)
+        """Whether the session that the source waits for cannot take more."""
+        return (awaited := self._awaited) is not None and awaited.outbox.full
 
     @property
     def unsent(self) -> int:

@@ -138,7 +138,7 @@ class FeedHandler:
             self._order_book.connected(self._source, again=link.times_opened > 1)
         if link is self._ticks:
             assert link.connection is not None
-            link.connection.send(wire.encode_hello("feed"))
+            link.connection.send(wire.encode_hello("feed", "wait"))
         return make_ingest(self._order_book, self._source, news=link is self._news)
 
     def superfluous(self, link: Link) -> bool:

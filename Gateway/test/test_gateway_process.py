@@ -46,7 +46,7 @@ class Session:
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.settimeout(0.05)
-        self._socket.sendall(wire.encode_hello("feed"))
+        self._socket.sendall(wire.encode_hello("feed", "wait"))
         self._decoder = wire.FeedDecoder()
         self.id = self.first_seq = self._seq = -1
         self.messages: list[Message] = []

@@ -18,6 +18,7 @@ from testing.harness import free_port, wait_until
 from trading_lib import wire
 
 HELLO = wire.encode_hello("feed")
+WAITING_HELLO = wire.encode_hello("feed", "wait")
 OK = b"!OK,77,0*"
 FRAMES = b"AAPL,173.2*MSFT,410.55*"
 NOW_PLAIN = HELLO_PATIENCE_S + 1.0  # seconds after which whoever is silent is plain, without waiting for it
@@ -59,9 +60,9 @@ class Port:
         self.server.settle(time.monotonic() + NOW_PLAIN)
         return client
 
-    def connect_session(self) -> socket.socket:
+    def connect_session(self, hello: bytes = HELLO) -> socket.socket:
         client = self.connect()
-        client.sendall(HELLO)
+        client.sendall(hello)
         self.until(lambda: read(client) == OK)
         return client
 
@@ -314,9 +315,9 @@ def test_with_disconnect_who_is_too_slow_is_let_go_and_the_others_live_on() -> N
         assert (port.server.clients, port.server.dropped) == (1, 0)
 
 
-def test_with_wait_the_source_pauses_while_a_session_is_full_and_nothing_is_lost() -> None:
+def test_with_wait_the_source_pauses_while_the_session_that_asked_is_full_and_nothing_is_lost() -> None:
     with open_port(session_on_slow="wait") as port:
-        session = port.connect_session()
+        session = port.connect_session(WAITING_HELLO)
         sent = 0
         while not port.server.blocked:
             port.server.send_sessions(numbered(sent, 500), 500)
@@ -334,6 +335,41 @@ def test_only_sessions_make_the_source_pause() -> None:
             port.server.send_plain(numbered(sent, 500), 500)
             sent += 500
             assert not port.server.blocked
+
+
+def test_a_session_that_did_not_ask_never_makes_the_source_pause() -> None:
+    with open_port(session_on_slow="wait") as port:
+        port.connect_session()
+        patient = port.connect_session(WAITING_HELLO)
+        taken, sent = b"", 0
+        while not port.server.dropped:
+            port.server.send_sessions(numbered(sent, 500), 500)
+            sent += 500
+            taken += everything(port, patient, 500 * 15)
+            assert not port.server.blocked
+        assert numbers(taken) == list(range(sent))
+
+
+def test_the_source_waits_for_one_session_only_and_when_it_has_gone_for_the_next_that_asks() -> None:
+    with open_port(session_on_slow="wait") as port:
+        first = port.connect_session(WAITING_HELLO)
+        port.connect_session(WAITING_HELLO)
+        while not port.server.dropped:
+            port.server.send_sessions(numbered(0, 500), 500)
+            everything(port, first, 500 * 15)
+            assert not port.server.blocked
+        first.close()
+        port.until(lambda: port.server.clients == 1)
+        port.connect_session(WAITING_HELLO)
+        while not port.server.blocked:
+            port.server.send_sessions(numbered(0, 500), 500)
+
+
+def test_where_the_source_does_not_wait_nobody_can_ask_for_it(port: Port) -> None:
+    port.connect_session(WAITING_HELLO)
+    while not port.server.dropped:
+        port.server.send_sessions(numbered(0, 500), 500)
+        assert not port.server.blocked
 
 
 def test_a_client_that_reads_a_byte_at_a_time_delays_no_other(port: Port) -> None:

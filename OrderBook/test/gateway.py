@@ -6,7 +6,7 @@ from typing import Self
 from OrderBook.test.desk import T0
 from trading_lib import wire
 
-HELLO = b"!HELLO,1,feed*"
+HELLO = b"!HELLO,1,feed,wait*"
 
 
 class Port:
