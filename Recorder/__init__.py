@@ -1,0 +1,1 @@
+"""The Recorder: a run's files, and what reads them again."""

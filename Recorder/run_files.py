@@ -1,0 +1,215 @@
+"""A run's files as tables, in a notebook as in the report.
+
+    from Recorder.run_files import load_run
+
+    run = load_run("runs/20260102-143000-1")
+    run.trades.groupby("symbol").commission.sum()
+
+| table | a row is | beside the columns of `COLUMNS` |
+|---|---|---|
+| `trades` | a fill | utc |
+| `matched_trades` | a FIFO match of a lot with an exit | entry_utc, exit_utc |
+| `equity` | one strategy's account at one instant | position_<SYMBOL> for every symbol, utc |
+| `prices` | a price of one symbol | utc |
+
+Types: `epoch` and every `ts` are int64 (ns UTC, event time, never through a float); `utc` columns are the
+same instants as datetime64[ns, UTC]; names, sides, ids and tags are str (empty, never NaN); the other
+columns named here are float64, read back to the very bits that were written (empty: NaN). Columns that a later
+version adds are kept as pandas takes them. `ts` may jump back where `epoch` grows.
+"""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pandas as pd
+
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "trades": (
+        *("epoch", "ts", "strategy_id", "client_order_id", "symbol", "side", "qty", "price"),
+        *("commission", "slippage_bps", "latency_ms", "tag"),
+    ),
+    "matched_trades": (
+        *("epoch", "strategy_id", "symbol", "side", "qty", "entry_ts", "exit_ts"),
+        *("entry_price", "exit_price", "gross", "net"),
+    ),
+    "equity": (
+        *("epoch", "ts", "strategy_id", "cash", "last_price"),
+        *("unrealized", "realized", "commission", "equity"),
+    ),
+    "prices": ("epoch", "ts", "symbol", "price"),
+}
+INTEGERS: Final = frozenset({"epoch", "ts", "entry_ts", "exit_ts"})
+TEXTS: Final = frozenset({"strategy_id", "client_order_id", "symbol", "side", "tag"})
+TIMES: Final = ("ts", "entry_ts", "exit_ts")
+MONEY: Final = ("cash", "unrealized", "realized", "commission", "equity")
+POSITION: Final = "position_"  # + symbol: a column of `equity`
+SIGNS: Final = frozenset({"manifest.json", "config.json", *(f"{name}.csv" for name in COLUMNS)})
+
+
+class NotARun(Exception):
+    """A path that is not a run's folder, or a file of it that cannot be read; the message says which and why."""
+
+
+class Run(msgspec.Struct, frozen=True, eq=False):
+    """What a run left behind. A file that is missing is an empty table with its columns, and a line in `notes`.
+
+    `manifest` is manifest.json as it stands: a killed run may have written any part of it. `notes` says what of
+    the folder is missing or incomplete.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    config: dict[str, Any]
+    trades: pd.DataFrame
+    matched_trades: pd.DataFrame
+    equity: pd.DataFrame
+    prices: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def run_id(self) -> str:
+        """The manifest's run id, else the folder's name."""
+        return str(self.manifest.get("run_id") or self.path.name)
+
+    @property
+    def strategies(self) -> list[str]:
+        """The ids of the strategies that have an account or a fill, sorted."""
+        return sorted(set(self.equity["strategy_id"]) | set(self.trades["strategy_id"]))
+
+    def settings(self, *keys: str) -> dict[str, Any]:
+        """A section of the effective configuration; {} when the run did not leave it."""
+        found: object = self.config
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def position_columns(self) -> list[str]:
+        """The columns of `equity` that hold a symbol's signed quantity."""
+        return [name for name in self.equity.columns if name.startswith(POSITION)]
+
+    def total_equity(self) -> pd.DataFrame:
+        """The strategies' accounts joined on (epoch, ts): epoch, ts, then money summed over strategies.
+
+        Between its rows a strategy's account stays as it was; before its first one it holds its initial cash
+        (equity − realized − unrealized + commission, which is the same in each of its rows).
+        """
+        rows = self.equity.drop_duplicates(["epoch", "ts", "strategy_id"], keep="last")
+        total = pd.DataFrame(index=pd.MultiIndex.from_frame(rows[["epoch", "ts"]]).unique().sort_values())
+        for name in MONEY:
+            total[name] = 0.0
+        for _, own in rows.groupby("strategy_id", sort=True):
+            first = own.iloc[0]
+            cash = first["equity"] - first["realized"] - first["unrealized"] + first["commission"]
+            account = own.set_index(["epoch", "ts"])[list(MONEY)].reindex(total.index).ffill()
+            before = {name: cash if name in ("cash", "equity") else 0.0 for name in MONEY}
+            total += account.fillna(before)
+        return total.reset_index()
+
+    def __repr__(self) -> str:
+        tables = ", ".join(f"{name}: {len(getattr(self, name)):,} rows" for name in COLUMNS)
+        return f"<Run {self.run_id} at {self.path} ({tables})>"
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run's folder. Raises NotARun for what is none, or is damaged beyond a torn last line."""
+    folder = Path(path)
+    if not folder.is_dir():
+        raise NotARun(f"{folder}: no such folder")
+    if not any((folder / name).exists() for name in SIGNS):
+        raise NotARun(f"{folder}: not a run: none of {', '.join(sorted(SIGNS))} is in it")
+    notes: list[str] = []
+    manifest = _json(folder / "manifest.json", notes)
+    config = manifest.get("config")
+    if not isinstance(config, dict):
+        config = _json(folder / "config.json", notes)
+    tables = {name: _table(folder / f"{name}.csv", COLUMNS[name], notes) for name in COLUMNS}
+    return Run(folder, manifest, config, **tables, notes=tuple(notes))
+
+
+def _json(path: Path, notes: list[str]) -> dict[str, Any]:
+    """A JSON object, or {} and a note: a killed run leaves none, or half of one."""
+    try:
+        found = msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError:
+        notes.append(f"{path.name} is missing")
+        return {}
+    except msgspec.DecodeError as fault:
+        notes.append(f"{path.name} is not JSON ({fault})")
+        return {}
+    except OSError as fault:
+        raise NotARun(f"{path}: cannot be read: {fault.strerror}") from None
+    if not isinstance(found, dict):
+        notes.append(f"{path.name} is not a JSON object")
+        return {}
+    return found
+
+
+def _table(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFrame:
+    """One CSV file with exact types; `columns` must be there, others are kept."""
+    try:
+        source = _whole_lines(path, notes)
+        header = [] if source is None else list(pd.read_csv(source, nrows=0).columns)
+        if source is None or not header:
+            return _typed(pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in columns}))
+        absent = [name for name in columns if name not in header]
+        if absent:
+            raise NotARun(f"{path}: column {absent[0]} is missing")
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        return _typed(_read(source, header))
+    except OSError as fault:
+        raise NotARun(f"{path}: cannot be read: {fault.strerror}") from None
+    except ValueError as fault:  # pandas says everything that is wrong in a file by a subclass of it
+        raise NotARun(f"{path}: {fault}") from None
+
+
+def _read(source: Path | io.BytesIO, header: list[str]) -> pd.DataFrame:
+    known = {name for columns in COLUMNS.values() for name in columns}
+    kinds = {name: _dtype(name) for name in header if name in known or name.startswith(POSITION)}
+    empty = {name: [""] for name, kind in kinds.items() if kind == "float64"}
+    return pd.read_csv(
+        source,
+        dtype=kinds,
+        na_values=empty,
+        keep_default_na=False,  # a symbol may be called NA
+        float_precision="round_trip",
+    )
+
+
+def _dtype(column: str) -> str:
+    if column in INTEGERS:
+        return "int64"
+    return "str" if column in TEXTS else "float64"
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a `utc` column for each `ts`."""
+    for name in TIMES:
+        if name in table:
+            table[name.replace("ts", "utc")] = pd.to_datetime(table[name], unit="ns", utc=True)
+    return table
+
+
+def _whole_lines(path: Path, notes: list[str]) -> Path | io.BytesIO | None:
+    """The file without a last line that was never finished; None when nothing is left."""
+    try:
+        with path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                notes.append(f"{path.name} is empty")
+                return None
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) == b"\n":
+                return path
+            file.seek(0)
+            text = file.read()
+    except FileNotFoundError:
+        notes.append(f"{path.name} is missing")
+        return None
+    notes.append(f"the last line of {path.name} was never finished and is left out")
+    text = text[: text.rfind(b"\n") + 1]
+    return io.BytesIO(text) if text else None
