@@ -41,7 +41,7 @@ class Due(msgspec.Struct, frozen=True):
     cancel: CancelRequest | None
 
 
-class LaneHead(msgspec.Struct, frozen=True, tag="head"):
+class LaneHead(msgspec.Struct, frozen=True, tag="head", array_like=True):
     """Where a lane stands on the tape, and what cannot be told from its requests and reports."""
 
     strategy_id: str
@@ -61,7 +61,7 @@ class LaneHead(msgspec.Struct, frozen=True, tag="head"):
     blind: bool
 
 
-class LaneState(msgspec.Struct, frozen=True, tag="lane"):
+class LaneState(msgspec.Struct, frozen=True):
     """Everything a lane knows."""
 
     head: LaneHead

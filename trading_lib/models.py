@@ -113,7 +113,7 @@ class OrderStatus(enum.StrEnum):
         return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
 
 
-class Order(msgspec.Struct, frozen=True, gc=False):
+class Order(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """An order as its sender states it.
 
     `price` is what the sender saw; it is not what the order will be filled at. `timestamp` is int ns UTC, None at
@@ -162,7 +162,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
         return cls(symbol, quantity, price, Side(side), ts)
 
 
-class CancelRequest(msgspec.Struct, frozen=True, gc=False):
+class CancelRequest(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A request to cancel the order `target` (a client order id); `timestamp` is its cause's event time.
 
     It has an id of its own in the same series as orders: `<cause_seq>.<index>`.
@@ -202,7 +202,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
         return self.qty if self.side is Side.BUY else -self.qty
 
 
-class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
+class Report(msgspec.Struct, frozen=True, gc=False, tag="report", array_like=True):
     """What became of an order: a FIX execution report. A fill is a report with `last_qty` > 0.
 
     `order_id` counts a lane's arrivals and `exec_id` its reports, from 1. `ts` is the event time of the
@@ -252,7 +252,7 @@ class Report(msgspec.Struct, frozen=True, gc=False, tag="report"):
         )
 
 
-class Account(msgspec.Struct, frozen=True, gc=False, tag="account"):
+class Account(msgspec.Struct, frozen=True, gc=False, tag="account", array_like=True):
     """A lane's money at one instant: after a fill, every so many ticks, and at an epoch's end.
 
     `symbol` and `last_price` are of the tick or fill that made the row; `cause` is `fill`, `interval`,

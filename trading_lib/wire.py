@@ -15,7 +15,8 @@ Frames that begin with `!` are ours; no symbol can. A client that says `!HELLO` 
     feed    !S,SEQ,DUE*              the next frame has feed number SEQ; it and those after it were due at DUE
             SYMBOL,PRICE,NS*  !N,SYMBOL,SENTIMENT,NS*
             !T,NS*  !E,NS*  !C,ID,NS*  !X,NS*      marks: TIME, EPOCH, CONTROL, END
-    orders  NS,SIDE,QUANTITY,SYMBOL,PRICE,CAUSE_SEQ,K,SENT_WALL*
+    orders  NS,SIDE,QUANTITY,SYMBOL,PRICE,CAUSE_SEQ,K,SENT_WALL[,TYPE,TIF,LIMIT,STOP,TAG]*
+            the control frames of this session are in `trading_lib.order_wire`
 
 Every frame of the feed but `!S` takes the next feed number. What cannot be read is a `Rejection` with a
 reason (never an exception out of `feed`): the connection lives on at the next `*`.
@@ -38,9 +39,17 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _DECIMAL = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _NS = re.compile(r"\d{18,19}", re.ASCII)
+_TAG = re.compile(r"[A-Za-z0-9._/=\-^:+#() ]{0,32}")
 _DATETIME = re.compile(r"\d{4}-\d{2}-\d{2} (?:[01]\d|2[0-3]):\d{2}:\d{2}", re.ASCII)
 _EPOCH: Final = datetime(1970, 1, 1)
 _MAX_NS: Final = 2**63 - 1
+ORDER_TYPES: Final = {  # and whether it has a limit and a stop price
+    "MARKET": (False, False),
+    "LIMIT": (True, False),
+    "STOP": (False, True),
+    "STOP_LIMIT": (True, True),
+}
+TIMES_IN_FORCE: Final = ("ROD", "GTC", "IOC", "FOK")
 _HTTP_METHODS: Final = tuple(
     f"{method} ".encode()
     for method in ("GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "PRI")
@@ -100,7 +109,7 @@ class PlainOrder(NamedTuple):
 
 
 class SessionOrder(NamedTuple):
-    """The eight fields of a session order."""
+    """The fields of a session order; those after `sent_wall` are left out for a market order without a tag."""
 
     ts: int
     side: str
@@ -110,6 +119,11 @@ class SessionOrder(NamedTuple):
     cause_seq: int
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody looks up in an order
     sent_wall: int
+    type: str = "MARKET"
+    tif: str = "ROD"
+    limit_price: float = 0.0
+    stop_price: float = 0.0
+    tag: str = ""
 
 
 # ---------------------------------------------------------------------------------------------- fields
@@ -244,12 +258,42 @@ def parse_plain_order(frame: bytes) -> PlainOrder:
 
 
 def parse_session_order(frame: bytes) -> SessionOrder:
-    """`NS,SIDE,QUANTITY,SYMBOL,PRICE,CAUSE_SEQ,K,SENT_WALL`, or Rejected."""
+    """`NS,SIDE,QUANTITY,SYMBOL,PRICE,CAUSE_SEQ,K,SENT_WALL[,TYPE,TIF,LIMIT,STOP,TAG]`, or Rejected."""
     fields = _fields(frame)
-    if len(fields) != 8:
+    if len(fields) not in (8, 13):
         raise Rejected("wrong number of fields", _shown(frame.decode("utf-8")))
-    cause, index, sent = (parse_number(field) for field in fields[5:])
-    return SessionOrder(parse_time(fields[0]), *_order_terms(fields), cause, index, sent)
+    cause, index, sent = (parse_number(field) for field in fields[5:8])
+    common = (parse_time(fields[0]), *_order_terms(fields), cause, index, sent)
+    return SessionOrder(*common) if len(fields) == 8 else SessionOrder(*common, *_working_terms(fields))
+
+
+def _working_terms(fields: list[str]) -> tuple[str, str, float, float, str]:
+    kind, tif, limit, stop, tag = fields[8:]
+    if kind not in ORDER_TYPES:
+        raise Rejected("bad order type", _shown(kind))
+    if tif not in TIMES_IN_FORCE:
+        raise Rejected("bad time in force", _shown(tif))
+    has_limit, has_stop = ORDER_TYPES[kind]
+    return (
+        kind,
+        tif,
+        parse_price(limit) if has_limit else 0.0,
+        parse_price(stop) if has_stop else 0.0,
+        parse_tag(tag),
+    )
+
+
+def parse_tag(text: str) -> str:
+    """What a strategy calls an order: up to 32 characters of `A-Z a-z 0-9 . _ / = - ^ : + # ( )` and space."""
+    if _TAG.fullmatch(text) is None:
+        raise Rejected("bad tag", _shown(text))
+    return text
+
+
+def parse_order_id(text: str) -> tuple[int, int]:
+    """A client order id, `<tape seq>.<k>`, or Rejected."""
+    cause, _, index = text.partition(".")
+    return parse_number(cause), parse_number(index)
 
 
 def _order_terms(fields: list[str]) -> tuple[str, float, str, float]:
@@ -270,11 +314,12 @@ def looks_like_http(first_bytes: bytes) -> bool:
 class FrameSplitter:
     """Cuts a byte stream into frames; any split or coalescing of the bytes gives the same frames.
 
-    A frame over MAX_FRAME bytes comes out as None, once, and everything up to the next `*` is passed
+    A frame over `longest` bytes comes out as None, once, and everything up to the next `*` is passed
     over: the memory held is bounded by one frame whatever a peer sends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = MAX_FRAME) -> None:
+        self._longest = longest
         self._rest = b""
         self._skipping = False
 
@@ -286,11 +331,11 @@ class FrameSplitter:
             del frames[0]
             self._skipping = False
         for i, frame in enumerate(frames):
-            if frame is not None and len(frame) > MAX_FRAME:
+            if frame is not None and len(frame) > self._longest:
                 frames[i] = None
         if self._skipping:
             rest = b""
-        elif len(rest) > MAX_FRAME:
+        elif len(rest) > self._longest:
             frames.append(None)
             self._skipping = True
             rest = b""
@@ -301,10 +346,6 @@ class FrameSplitter:
     def pending(self) -> bytes:
         """The bytes of the frame that has begun and not ended."""
         return self._rest
-
-    def adopt(self, rest: bytes, skipping: bool) -> None:
-        """Go on from another splitter's state (the compiled path and this one take turns)."""
-        self._rest, self._skipping = rest, skipping
 
 
 OVERSIZE: Final = Rejection("frame too long", f"over {MAX_FRAME} bytes without a '*'")
@@ -382,8 +423,11 @@ def encode_plain_order(ts: int, side: str, quantity: float, symbol: str, price: 
 
 def encode_session_order(order: SessionOrder) -> bytes:
     """A session order."""
-    ts, side, quantity, symbol, price, cause, index, sent = order
-    return f"{ts},{side},{format_quantity(quantity)},{symbol},{price},{cause},{index},{sent}*".encode()
+    ts, side, quantity, symbol, price, cause, index, sent, kind, tif, limit, stop, tag = order
+    text = f"{ts},{side},{format_quantity(quantity)},{symbol},{price},{cause},{index},{sent}"
+    if kind != "MARKET" or tif != "ROD" or tag:
+        text = f"{text},{kind},{tif},{limit},{stop},{tag}"
+    return f"{text}*".encode()
 
 
 def join(frames: Iterable[bytes]) -> bytes:

@@ -155,14 +155,6 @@ def test_what_is_pending_is_at_most_one_frame() -> None:
         assert len(splitter.pending) <= wire.MAX_FRAME
 
 
-def test_a_splitter_goes_on_from_the_state_of_another() -> None:
-    splitter = FrameSplitter()
-    splitter.adopt(b"AAPL,1", skipping=False)
-    assert splitter.feed(b"73.25*") == [b"AAPL,173.25"]
-    splitter.adopt(b"", skipping=True)
-    assert splitter.feed(b"the end of it*" + GOOD) == [b"AAPL,173.25"]
-
-
 # ------------------------------------------------------------------------------------------ ticks and news
 
 

@@ -1,0 +1,169 @@
+"""The order session's control frames. As in `trading_lib.wire`, no sockets inside.
+
+Towards the OrderManager, besides orders (`wire.encode_session_order`):
+
+    !HELLO,1,orders,STRATEGY,TOKEN*                a client; its orders are worked as the tape goes on
+    !HELLO,1,orders,STRATEGY,TOKEN,new,SEQ*        a host that begins at tape record SEQ and will report progress
+    !HELLO,1,orders,STRATEGY,TOKEN,again,EXEC_ID*  a host that was here before; EXEC_ID is the last report it has
+    !CANCEL,NS,CAUSE_SEQ,K,TARGET*                 cancel the order with client order id TARGET
+    !P,NEXT_SEQ*                                   progress: every record before NEXT_SEQ was processed
+    !M,NEXT_SEQ*                                   from the last progress to NEXT_SEQ records were missed
+
+and back:
+
+    !LANE,BASE64*  (several)  !OK,SESSION,NEXT_SEQ*   the lane's state as JSON; where to begin
+    !A,CAUSE_SEQ,K*                                every request up to this id is durable
+    !R,EXEC_ID,ID,ORDER_ID,STATUS,SYMBOL,SIDE,QTY,EPOCH,SEQ,NS,LAST_QTY,LAST_PX,CUM_QTY,LEAVES_QTY,AVG_PX,
+       COMMISSION,REFERENCE,LATENCY_NS,TAG,REASON* an execution report
+    !ERROR,TEXT*                                   why this session ends
+
+A host compares the reports that come back with its own lane's, byte for byte: so their text is canonical.
+"""
+
+import base64
+from collections.abc import Iterator
+from typing import Final
+
+from trading_lib.models import CancelRequest, Order, OrderStatus, OrderType, Report, Side, TimeInForce
+from trading_lib.wire import (
+    Control,
+    Rejected,
+    SessionOrder,
+    encode_control,
+    encode_hello,
+    encode_session_order,
+    format_quantity,
+    parse_number,
+    parse_order_id,
+    parse_session_order,
+    parse_time,
+)
+
+MAX_REPLY: Final = 1024  # bytes of a frame towards a client: a report with a long reason is under 600
+_CHUNK: Final = 600  # bytes of a lane's state in one frame, before base64
+_FIELDS: Final = 20  # of a report
+
+_TYPES: Final = {str(kind): kind for kind in OrderType}
+_TIMES: Final = {str(tif): tif for tif in TimeInForce}
+_SIDES: Final = {str(side): side for side in Side}
+_STATUSES: Final = {str(status): status for status in OrderStatus}
+
+
+def encode_request(request: Order | CancelRequest) -> bytes:
+    """An order or a cancel request as a frame of the session."""
+    if isinstance(request, CancelRequest):
+        return (
+            f"!CANCEL,{request.timestamp},{request.cause_seq},{request.index},{request.target}*".encode()
+        )
+    assert request.timestamp is not None
+    return encode_session_order(
+        SessionOrder(
+            request.timestamp,
+            request.side,
+            request.quantity,
+            request.symbol,
+            request.price,
+            request.cause_seq,
+            request.index,
+            request.sent_wall,
+            request.type,
+            request.tif,
+            request.limit_price,
+            request.stop_price,
+            request.tag,
+        )
+    )
+
+
+def parse_order(frame: bytes) -> Order:
+    """A session order, or Rejected."""
+    ts, side, quantity, symbol, price, cause, index, sent, kind, tif, limit, stop, tag = parse_session_order(
+        frame
+    )
+    return Order(
+        symbol,
+        quantity,
+        price,
+        _SIDES[side],
+        ts,
+        cause,
+        index,
+        sent,
+        _TYPES[kind],
+        _TIMES[tif],
+        limit,
+        stop,
+        tag,
+    )
+
+
+def parse_cancel(control: Control) -> CancelRequest:
+    """The fields of a `!CANCEL`, or Rejected."""
+    if len(control.fields) != 4:
+        raise Rejected("bad control frame", "CANCEL")
+    ts, cause, index, target = control.fields
+    parse_order_id(target)
+    return CancelRequest(target, parse_time(ts), parse_number(cause), parse_number(index))
+
+
+def encode_order_hello(strategy: str, token: str, mode: str = "", number: int = 0) -> bytes:
+    """The first frame of a session."""
+    if not mode:
+        return encode_hello("orders", strategy, token)
+    return encode_hello("orders", strategy, token, mode, number)
+
+
+def encode_lane(state: bytes) -> Iterator[bytes]:
+    """A lane's state, cut into frames."""
+    for start in range(0, len(state), _CHUNK):
+        yield encode_control("LANE", base64.b64encode(state[start : start + _CHUNK]).decode())
+
+
+def decode_lane(control: Control) -> bytes:
+    """One frame's share of a lane's state."""
+    return base64.b64decode(control.fields[0])
+
+
+def encode_report(report: Report) -> bytes:
+    """An execution report. Equal reports give equal bytes."""
+    return (
+        f"!R,{report.exec_id},{report.client_order_id},{report.order_id},{report.status},{report.symbol},"
+        f"{report.side},{format_quantity(report.qty)},{report.epoch},{report.seq},{report.ts},"
+        f"{format_quantity(report.last_qty)},{report.last_px},{format_quantity(report.cum_qty)},"
+        f"{format_quantity(report.leaves_qty)},{report.avg_px},{report.commission},{report.reference},"
+        f"{report.latency_ns},{report.tag},{report.reason}*"
+    ).encode()
+
+
+def parse_report(frame: bytes, strategy_id: str) -> Report:
+    """The report in a frame that begins with `!R,`, without its `*`. Raises Rejected."""
+    fields = frame.decode().split(",", _FIELDS)
+    if len(fields) != _FIELDS + 1:
+        raise Rejected("wrong number of fields", repr(frame[:40]))
+    _, exec_id, order_id, number, status, symbol, side, qty, epoch, seq, ts, *values, latency, tag, reason = (
+        fields
+    )
+    last_qty, last_px, cum_qty, leaves_qty, avg_px, commission, reference = map(float, values)
+    return Report(
+        strategy_id,
+        order_id,
+        int(number),
+        int(exec_id),
+        _STATUSES[status],
+        symbol,
+        _SIDES[side],
+        float(qty),
+        int(epoch),
+        int(seq),
+        int(ts),
+        last_qty,
+        last_px,
+        cum_qty,
+        leaves_qty,
+        avg_px,
+        commission,
+        reference,
+        int(latency),
+        reason,
+        tag,
+    )
