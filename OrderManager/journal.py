@@ -35,7 +35,30 @@ from OrderManager.journal_format import (
     pack_slot,
     unpack_header,
 )
-from OrderManager.journal_reader import LONG_LOOK, JournalError, JournalInUse, Scanner, open_journal
+from OrderManager.journal_reader import (
+    LONG_LOOK,
+    JournalCut,
+    JournalDamaged,
+    JournalError,
+    JournalInUse,
+    JournalMissing,
+    JournalReader,
+    NotAJournal,
+    Scanner,
+    open_journal,
+)
+
+__all__ = [
+    "CHECKPOINT_EVERY",
+    "Journal",
+    "JournalReader",
+    "JournalError",
+    "JournalMissing",
+    "NotAJournal",
+    "JournalInUse",
+    "JournalCut",
+    "JournalDamaged",
+]
 
 CHECKPOINT_EVERY: Final = 100_000  # records; callers call `checkpoint` when `since_checkpoint` reaches it
 CHUNK: Final = 1 << 20  # bytes the file grows by; 8 MiB stalls a commit for 4-13 ms, 1 MiB for 1 ms

@@ -8,7 +8,8 @@ JournalError
  ├─ JournalMissing   there is no such file (yet)
  ├─ NotAJournal      the file is something else, damaged at its head, or of another layout
  ├─ JournalInUse     a live process writes it
- └─ JournalCut       what this reader has returned was taken back by the writer
+ ├─ JournalCut       what this reader has returned was taken back by the writer
+ └─ JournalDamaged   a record that was once durable cannot be read
 """
 
 import os
@@ -56,6 +57,10 @@ class JournalCut(JournalError):
     """Records that a reader has returned were withdrawn: they were never durable, never acknowledged."""
 
 
+class JournalDamaged(JournalError):
+    """A record that was durable, because a checkpoint behind it is, cannot be read."""
+
+
 class Scanner:
     """Walks over the records of an open file, whose descriptor it borrows."""
 
@@ -81,17 +86,24 @@ class Scanner:
         except OSError as fault:
             raise JournalError(self.path, "cannot be read", fault.errno) from fault
 
+    def read_slots(self) -> tuple[Place | None, Place | None]:
+        """What the checkpoint slots say now."""
+        self.slots = unpack_slots(self.bytes_at(0, FIRST_RECORD))
+        return self.slots
+
     def seek_checkpoint(self, at_most: int | None = None) -> None:
         """Go to the last checkpoint (numbered ≤ `at_most`) that is whole; without any, to the first record."""
         for place in sorted((slot for slot in self.slots if slot is not None), reverse=True):
-            if (at_most is None or place.number <= at_most) and self._whole(place):
-                self.place = place
+            if (at_most is None or place.number <= at_most) and self.whole(place):
                 return
         self.place = self.first
 
-    def _whole(self, place: Place) -> bool:
+    def whole(self, place: Place) -> bool:
+        """Go to `place`; whether a whole record stands there."""
         self.place = place
-        return bool(self.take(1))
+        found = bool(self.take(1))
+        self.place = place
+        return found
 
     def take(self, limit: int) -> list[bytes]:
         """Up to `limit` payloads from `place` on, which moves behind them; `stop` says why not more."""
@@ -150,7 +162,7 @@ class JournalReader:
         """Up to `limit` new records as (number, payload); empty when there is none yet. Never waits.
 
         Skips what lies between the last checkpoint and `from_record` first, about a million records a second.
-        Raises JournalCut, and JournalError if the file cannot be read.
+        Raises JournalCut, JournalDamaged, and JournalError if the file cannot be read.
         """
         scanner, found = self._scanner, list[tuple[int, bytes]]()
         while len(found) < limit:
@@ -167,10 +179,22 @@ class JournalReader:
         return found
 
     def _check_history(self) -> None:
-        """The last record's crc vouches for all before it; and a next one is only found where that still holds."""
-        if self._last and self._scanner.bytes_at(self._last[0], HEAD.size) != self._last[1]:
-            number = self._scanner.place.number - 1
-            raise JournalCut(self._scanner.path, f"record {number} was read and then withdrawn by the writer")
+        """Why there is nothing: the writer may have taken records back, or one may be damaged for good."""
+        scanner = self._scanner
+        number = scanner.place.number
+        # The last record's crc vouches for all before it; and a next one is only found where that still holds.
+        if self._last and scanner.bytes_at(self._last[0], HEAD.size) != self._last[1]:
+            raise JournalCut(scanner.path, f"record {number - 1} was read and then withdrawn by the writer")
+        if scanner.stop is Stop.END:
+            return
+        behind = max((slot.number for slot in scanner.read_slots() if slot), default=-1)
+        if behind > number and not scanner.whole(
+            scanner.place
+        ):  # a second look: it may have been half written
+            why = scanner.stop.value
+            raise JournalDamaged(
+                scanner.path, f"record {number} is damaged: {why}, and checkpoint {behind} follows"
+            )
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""
