@@ -1,6 +1,6 @@
 """Exact decimals for money: floats at the face, Python ints inside.
 
-    slipped(172.53, 1.0, +1)                    # 172.547253, not 172.54725299999998
+    slipped(172.51, 1.0, +1)                    # 172.527251, not 172.52725099999998
     scaled(0.1, QTY_SCALE) / QTY_SCALE          # 0.1
 
 A float stands for its shortest decimal, the one `repr` prints: 0.1 means one tenth. Inside, prices,
