@@ -19,10 +19,11 @@ import pandas as pd
 
 from config import ROOT
 from Recorder.report_assumptions import Fact, assumptions, comparable, ended, signal_priced
-from Recorder.report_metrics import Summary, metrics_tables, returns_section, summarize
+from Recorder.report_metrics import Summary, metrics_tables, summarize
 from Recorder.report_reality import what_reality_cost
+from Recorder.report_sampling import returns_section, sampling_of
 from Recorder.report_svg import Axis, Line, axis, chart, marker
-from Recorder.report_text import count, embedded, escape, exact, instant, number, percent
+from Recorder.report_text import count, embedded, escape, exact, instant, number, percent, plural
 from Recorder.report_timeline import Ints, Timeline
 from Recorder.report_trades import Arithmetic, kept
 from Recorder.run_files import Run, load_run
@@ -39,6 +40,7 @@ FILL_COLUMNS: Final = (
     *("#", "epoch", "time (UTC)", "strategy", "order", "symbol", "side", "quantity", "price"),
     *("commission", "slippage, bps", "latency, ms", "tag"),
 )
+NUMERIC: Final = frozenset({"quantity", "price", "commission", "slippage, bps", "latency, ms"})
 
 
 class Choice(NamedTuple):
@@ -67,20 +69,20 @@ def page(run: Run, extra: Mapping[str, Any] | None = None) -> str:
     total = run.total_equity()
     timeline = Timeline((run.equity, run.prices, run.trades))
     rows = kept(run.trades, timeline)
-    summary = summarize(run, total)
+    sampling = sampling_of(run)
     return _template("report.html").substitute(
         title=escape(run.run_id),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
         script=(HERE / "report.js").read_text(encoding="utf-8"),
         head=_head(run),
         warnings=_warnings(run),
-        tiles=_tiles(run, summary, money),
+        tiles=_tiles(run, summarize(total, sampling), money),
         equity=_choices("strategy", _equity(run, total, timeline, money)),
-        metrics=_choices("epoch", [Choice(*each) for each in metrics_tables(run, total, money)]),
+        metrics=_choices("epoch", [Choice(*each) for each in metrics_tables(run, total, sampling, money)]),
         assumptions=_facts(assumptions(run, money)),
         prices=_choices("symbol", _prices(run, timeline, rows)),
         fills=_fills(run, rows, money),
-        returns=returns_section(summary),
+        returns=returns_section(total, sampling),
         reality=what_reality_cost(run, extra, money),
         command=escape(reproduce(run)),
         worked=embedded(_worked(run, rows)),
@@ -140,29 +142,20 @@ def _tiles(run: Run, summary: Summary, money: str) -> str:
     """The first numbers, each with its unit and what it stands on."""
     known = run.manifest.get("comparable")
     same = "yes" if known is True else "no" if known is False else "not recorded"
+    result = None if summary.final is None or summary.initial is None else summary.final - summary.initial
     tiles = [
-        ("Final equity", number(summary.final, 2, money), f'data-value="{summary.final!r}"', summary.basis),
-        (
-            "Net result",
-            number(summary.result, 2, money, sign=True),
-            "",
-            percent(summary.growth, 3, sign=True),
-        ),
-        ("Max drawdown", percent(summary.drawdown, 3), "", "of the peak before it, whole run"),
-        ("Sharpe", summary.sharpe, "", summary.sharpe_basis),
-        ("Fills", count(len(run.trades)), "", f"{count(len(run.matched_trades))} trades (FIFO matches)"),
-        ("Commission", number(summary.commission, 2, money), "", "in the net result"),
-        (
-            "Comparable",
-            "yes" if known is True else "no" if known is False else "not recorded",
-            "",
-            "live equals evaluation",
-        ),
+        ("Final equity", number(summary.final, 2, money), f"from {number(summary.initial)}"),
+        ("Net result", number(result, 2, money, sign=True), percent(summary.growth, 3, sign=True)),
+        ("Max drawdown", percent(summary.drawdown, 3), "of the peak before it, whole run"),
+        ("Sharpe, a year", summary.sharpe, summary.sharpe_basis),
+        ("Fills", count(len(run.trades)), f"{plural(len(run.matched_trades), 'trade')} (FIFO matches)"),
+        ("Commission", number(summary.commission, 2, money), "paid, in the net result"),
+        ("Comparable", same, "live equals evaluation"),
     ]
-    return "".join(
-        f'<div class="tile"><span>{name}</span><b {data}>{value}</b><small>{note}</small></div>'
-        for name, value, data, note in tiles
-    )
+    final = "" if summary.final is None else f' data-value="{summary.final!r}"'
+    texts = (f"<span>{name}</span><b>{value}</b><small>{note}</small>" for name, value, note in tiles)
+    boxes = "".join(f'<div class="tile">{text}</div>' for text in texts)
+    return f'<section class="tiles" aria-label="Summary"{final}>{boxes}</section>'
 
 
 def _choices(what: str, choices: Sequence[Choice]) -> str:
@@ -225,7 +218,7 @@ def _prices(run: Run, timeline: Timeline, rows: Ints) -> list[Choice]:
         prices = own_prices.get(symbol, run.prices.iloc[:0])
         own = fills[fills["symbol"] == symbol]
         body = _price_chart(prices, own, timeline, columns, symbol)
-        name = f"{escape(symbol)} ({count(traded.get(symbol, 0))} fills)"
+        name = f"{escape(symbol)} ({plural(int(traded.get(symbol, 0)), 'fill')})"
         choices.append(Choice(name, body + _left_out(symbols, len(own), int(traded.get(symbol, 0)))))
     return choices
 
@@ -270,7 +263,10 @@ def _fills(run: Run, rows: Ints, money: str) -> str:
             "and some of every stretch between. All are in trades.csv."
         )
     many = trades["epoch"].nunique() > 1
-    head = "".join(f'<th scope="col">{_unit(name, money)}</th>' for name in FILL_COLUMNS)
+    head = "".join(
+        f'<th scope="col"{" class=n" if name in NUMERIC else ""}>{_unit(name, money)}</th>'
+        for name in FILL_COLUMNS
+    )
     body = "".join(
         _fill_row(row, fill)
         for row, fill in zip(rows, trades.iloc[rows].itertuples(index=False), strict=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from Recorder.report_text import NS_PER_S, count, duration, escape, exact, number, percent
+from Recorder.report_text import NS_PER_S, count, duration, escape, exact, number, percent, plural
 from Recorder.run_files import Run
 
 RARE: Final = 10  # a symbol whose ticks are this many latencies apart is filled at the signal's own price
@@ -143,9 +143,9 @@ def _data(run: Run) -> list[Fact]:
         source += f", {escape(gateway.get('data_path', 'file not recorded'))}{looped}"
     seen = run.manifest
     counts = [
-        f"{count(seen[key])} {name}"
-        for key, name in (("records", "records"), ("ticks", "ticks"), ("news", "news"), ("epochs", "epochs"))
-        if key in seen
+        count(seen[key]) + " news" if key == "news" else plural(seen[key], key.removesuffix("s"))
+        for key in ("records", "ticks", "news", "epochs")
+        if isinstance(seen.get(key), int)
     ]
     facts = [Fact("Data", f"{source[0].upper()}{source[1:]}. {', '.join(counts) or 'Records not counted'}.")]
     tape = seen.get("tape")
@@ -167,7 +167,7 @@ def _lost(manifest: Mapping[str, Any]) -> list[Fact]:
     if gaps is None and missed is None:
         facts.append(Fact("Gaps", f"{UNKNOWN}.", warns=True))
     else:
-        text = f"{count(gaps or 0)} gaps in the data, {count(missed or 0)} records missed."
+        text = f"{plural(gaps or 0, 'gap')} in the data, {plural(missed or 0, 'record')} missed."
         facts.append(Fact("Gaps", text, warns=bool(gaps or missed)))
     dropped = manifest.get("dropped")
     if isinstance(dropped, dict):
@@ -177,7 +177,7 @@ def _lost(manifest: Mapping[str, Any]) -> list[Fact]:
         facts.append(Fact("Dropped", f"{UNKNOWN}.", warns=True))
     waiting = manifest.get("waiting_at_end")
     if waiting:
-        text = f"{count(waiting)} orders still waited when the data ended. They are in no number here."
+        text = f"{plural(waiting, 'order')} still waiting when the data ended, counted in no number here."
         facts.append(Fact("Open orders", text, warns=True))
     elif waiting == 0:
         facts.append(Fact("Open orders", "None waited when the data ended."))

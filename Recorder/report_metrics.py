@@ -1,111 +1,195 @@
-"""The metrics of a run, per epoch, for all strategies together and for each; and its returns.
+"""The metrics of a run, epoch by epoch, for all strategies together and for each.
 
-What is undefined is "–" with the reason beside it. Formulas and conventions are those of
-`trading_lib.metrics`.
+The numbers are those of `trading_lib.metrics`; what is undefined is "–" with its reason. An epoch starts
+from the equity the one before it ended with.
 """
 
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from Recorder.report_svg import bars
-from Recorder.report_text import NS_PER_S, UNDEFINED, count, duration, number
-from Recorder.report_timeline import Floats
+from Recorder.report_sampling import Sampling
+from Recorder.report_text import NS_PER_S, UNDEFINED, count, duration, escape, number, percent
+from Recorder.report_timeline import Floats, Ints
 from Recorder.run_files import Run
+from trading_lib import metrics
 
-BINS: Final = 41
-MOST_EPOCHS: Final = 20  # with a table of metrics
-MOST_POINTS: Final = 10_000_000  # of a grid
-BASE_STEP: Final = NS_PER_S
+MOST_EPOCHS: Final = 20  # with a table, from the first
+MOST_STRATEGIES: Final = 12  # with a column, beside the total
+
+
+class Scope(NamedTuple):
+    """One epoch of one strategy or of all: its rows of equity, fills and matches, and what it began with."""
+
+    name: str
+    rows: pd.DataFrame
+    fills: pd.DataFrame
+    matches: pd.DataFrame
+    equity: float
+    commission: float
 
 
 class Summary(NamedTuple):
-    """The whole run in a few numbers; None or "–" where it has none. `returns` are those of the grid."""
+    """The whole run, all strategies and epochs, in a few numbers; None where it has none."""
 
-    final: float | None
-    result: float | None
-    growth: float | None
-    drawdown: float | None
-    commission: float | None
-    sharpe: str
-    sharpe_basis: str
-    basis: str
-    returns: Floats
-    step_ns: int
+    initial: float | None = None
+    final: float | None = None
+    growth: float | None = None
+    drawdown: float | None = None
+    commission: float | None = None
+    sharpe: str = UNDEFINED
+    sharpe_basis: str = "no equity recorded"
 
 
-def summarize(run: Run, total: pd.DataFrame) -> Summary:
-    """The whole run, over all epochs and strategies."""
-    step = grid_step(run)
+def summarize(total: pd.DataFrame, sampling: Sampling) -> Summary:
+    """Over all epochs; a Sharpe ratio only of a single one."""
     if not len(total):
-        nothing = np.empty(0)
-        return Summary(
-            None, None, None, None, None, UNDEFINED, "no equity recorded", "no equity recorded", nothing, step
-        )
+        return Summary()
     equity = total["equity"].to_numpy(np.float64)
-    end = total.iloc[-1]
-    initial = float(end["equity"] - end["realized"] - end["unrealized"] + end["commission"])
-    peak = np.maximum.accumulate(np.concatenate(([initial], equity)))
-    drawdown = float(((peak[1:] - equity) / peak[1:]).max()) if (peak > 0).all() else None
-    final = float(equity[-1])
+    initial, final = _initial(total), float(equity[-1])
+    ratio, basis = "per epoch", "see Metrics"
+    if total["epoch"].nunique() == 1:
+        ratio, basis = _sharpe(total, sampling), sampling.basis.text
     return Summary(
+        initial,
         final,
-        final - initial,
-        (final - initial) / initial if initial else None,
-        drawdown,
-        float(end["commission"]),
-        UNDEFINED,
-        "",
-        f"from {number(initial)} initial cash",
-        returns_of(total, step),
-        step,
+        final / initial - 1 if initial > 0 else None,
+        metrics.max_drawdown(np.concatenate(([initial], equity))).fraction,
+        float(total["commission"].iloc[-1]),
+        ratio,
+        basis,
     )
 
 
-def grid_step(run: Run) -> int:
-    """1 s, or the longest of the symbols' median gaps if that is longer (ns)."""
-    gaps = run.manifest.get("median_gap_ns")
-    known = [int(gap) for gap in gaps.values() if gap] if isinstance(gaps, dict) else []
-    return max([BASE_STEP, *known])
+def metrics_tables(run: Run, total: pd.DataFrame, sampling: Sampling, money: str) -> list[tuple[str, str]]:
+    """(epoch, its table as HTML) for the first MOST_EPOCHS epochs."""
+    accounts = [(name, own) for name, own in run.equity.groupby("strategy_id", sort=True)][:MOST_STRATEGIES]
+    if len(accounts) > 1:
+        accounts.insert(0, ("all", total))
+    else:
+        accounts = [(name, total) for name, _ in accounts]
+    epochs = sorted(set(total["epoch"]))
+    tables = []
+    for epoch in epochs[:MOST_EPOCHS]:
+        scopes = [_scope(run, str(name), account, epoch) for name, account in accounts]
+        tables.append(
+            (
+                f"{epoch} of {len(epochs)}",
+                _table([scope for scope in scopes if len(scope.rows)], run, sampling, money),
+            )
+        )
+    return tables
 
 
-def returns_of(total: pd.DataFrame, step: int) -> Floats:
-    """Simple returns of equity on a fixed grid, epoch by epoch, last value carried."""
-    pieces = []
-    for _, own in total.groupby("epoch", sort=True):
-        ts, equity = own["ts"].to_numpy(np.int64), own["equity"].to_numpy(np.float64)
-        points = (int(ts[-1]) - int(ts[0])) // step + 1
-        if points > MOST_POINTS:
-            return np.empty(0)
-        grid = ts[0] + np.arange(points, dtype=np.int64) * step
-        sampled = equity[np.searchsorted(ts, grid, side="right") - 1]
-        if (sampled > 0).all():
-            pieces.append(np.diff(sampled) / sampled[:-1])
-    return np.concatenate(pieces) if pieces else np.empty(0)
+def _initial(account: pd.DataFrame) -> float:
+    end = account.iloc[-1]
+    return round(float(end["equity"] - end["realized"] - end["unrealized"] + end["commission"]), 6)
 
 
-def returns_section(summary: Summary) -> str:
-    """The histogram of returns, without the intervals in which nothing moved."""
-    moved = summary.returns[summary.returns != 0]
-    grid = duration(summary.step_ns / NS_PER_S)
-    if len(moved) < 2:
-        return f'<p class="muted">Equity moved in fewer than two intervals of {grid}: nothing to count.</p>'
-    bps = moved * 1e4
-    reach = float(np.quantile(np.abs(bps), 0.995)) or float(np.abs(bps).max())
-    edges = np.linspace(-reach, reach, BINS + 1)
-    counts, _ = np.histogram(np.clip(bps, -reach, reach), edges)
+def _scope(run: Run, name: str, account: pd.DataFrame, epoch: int) -> Scope:
+    def own(table: pd.DataFrame) -> pd.DataFrame:
+        rows = table[table["epoch"] == epoch]
+        return rows if name == "all" or len(run.strategies) == 1 else rows[rows["strategy_id"] == name]
+
+    before = account[account["epoch"] < epoch]
+    start = (_initial(account), 0.0)
+    if len(before):
+        start = (float(before["equity"].iloc[-1]), float(before["commission"].iloc[-1]))
+    rows = account[account["epoch"] == epoch].sort_values("ts", kind="stable")
+    return Scope(name, rows, own(run.trades), own(run.matched_trades), *start)
+
+
+def _table(scopes: Sequence[Scope], run: Run, sampling: Sampling, money: str) -> str:
+    lines = [_lines(scope, run, sampling) for scope in scopes]
+    head = "".join(f'<th scope="col" class="n">{escape(scope.name)}</th>' for scope in scopes)
+    body = "".join(
+        f'<tr><th scope="row">{name.replace("MONEY", money)}</th>'
+        + "".join(f'<td class="n">{own[k][1]}</td>' for own in lines)
+        + "</tr>"
+        for k, (name, _) in enumerate(lines[0] if lines else ())
+    )
     note = (
-        f"Simple returns of total equity on a grid of {grid}, in basis points: {count(len(moved))} of "
-        f"{count(len(summary.returns))} intervals; in the others it did not move. The outermost bars hold what "
-        f"lies beyond ±{number(reach)} bps. Mean {number(float(bps.mean()), 4)} bps, "
-        f"lowest {number(float(bps.min()), 3)}, highest {number(float(bps.max()), 3)} bps."
+        f"Sharpe, Sortino and volatility: simple returns of equity {escape(sampling.text)}, "
+        f"{escape(sampling.basis.text)}; ± is one standard error (Lo 2002). Exposure: share of the time with any "
+        "position. A trade is one FIFO match, net of its commissions; turnover is all notional over initial cash."
     )
     return (
-        bars(edges.tolist(), counts.tolist(), "bps", "Histogram of returns") + f'<p class="muted">{note}</p>'
+        f'<div class="scroll"><table class="metrics"><thead><tr><td></td>{head}</tr></thead>'
+        f'<tbody>{body}</tbody></table></div><p class="muted">{note}</p>'
     )
 
 
-def metrics_tables(_run: Run, _total: pd.DataFrame, _money: str) -> list[tuple[str, str]]:
-    """(name of the epoch, table) for each epoch."""
-    return []
+def _lines(scope: Scope, run: Run, sampling: Sampling) -> list[tuple[str, str]]:
+    """(name, value as HTML) of every metric."""
+    ts: Ints = scope.rows["ts"].to_numpy(np.int64)
+    equity: Floats = scope.rows["equity"].to_numpy(np.float64)
+    final = float(equity[-1])
+    fall = metrics.max_drawdown(np.concatenate(([scope.equity], equity)), np.concatenate((ts[:1], ts)))
+    year = sampling.basis.periods_per_year
+    samples = sampling.of(scope.rows)
+    closed: list[Any] = list(scope.matches[["entry_ts", "exit_ts", "net"]].itertuples(index=False))
+    held = scope.rows[run.position_columns].abs().sum(axis=1).to_numpy(np.float64)
+    return [
+        ("Net result, MONEY", number(final - scope.equity, 2, sign=True)),
+        (
+            "Return",
+            percent(final / scope.equity - 1, 3, sign=True)
+            if scope.equity > 0
+            else _why("nothing to begin with"),
+        ),
+        ("Max drawdown", percent(fall.fraction, 3) if fall.fraction is not None else _why(fall.why)),
+        ("… from its peak to recovery or end", _ns(fall.duration)),
+        ("Longest time under water", _ns(fall.longest_under_water)),
+        ("Sharpe, a year", _sharpe(scope.rows, sampling)),
+        ("Sortino, a year", _shown(metrics.sortino.explain(samples, year), _ratio)),
+        ("Volatility, a year", _shown(metrics.volatility.explain(samples, year), lambda v: percent(v, 3))),
+        ("Exposure", _shown(metrics.exposure.explain(ts, held), lambda v: percent(v, 1))),
+        ("Fills", count(len(scope.fills))),
+        ("Trades (FIFO matches)", count(len(closed))),
+        ("Win rate", _shown(metrics.win_rate.explain(closed), lambda v: percent(v, 1))),
+        (
+            "Average trade, MONEY",
+            _shown(metrics.average_trade.explain(closed), lambda v: number(v, 4, sign=True)),
+        ),
+        ("Average hold", _shown(metrics.average_hold.explain(closed), lambda v: duration(v / NS_PER_S))),
+        ("Profit factor", _shown(metrics.profit_factor.explain(closed), _ratio)),
+        (
+            "Turnover",
+            _shown(
+                metrics.turnover.explain(_notionals(run, scope.fills), scope.equity),
+                lambda v: f"{_ratio(v)} ×",
+            ),
+        ),
+        ("Commission, MONEY", number(float(scope.rows["commission"].iloc[-1]) - scope.commission, 2)),
+    ]
+
+
+def _sharpe(rows: pd.DataFrame, sampling: Sampling) -> str:
+    samples, year = sampling.of(rows), sampling.basis.periods_per_year
+    error = metrics.sharpe_standard_error(samples, year)
+    return _shown(metrics.sharpe.explain(samples, year), lambda v: f"{_ratio(v)} ± {_ratio(error)}")
+
+
+def _notionals(run: Run, fills: pd.DataFrame) -> Floats:
+    """|price · qty · multiplier| of each fill."""
+    multiplier = fills["symbol"].map(run.multiplier).astype(np.float64)
+    found: Floats = (fills["price"] * fills["qty"] * multiplier).to_numpy(np.float64)
+    return found
+
+
+def _shown(measure: metrics.Measure, show: Callable[[float], str]) -> str:
+    return show(measure.value) if measure.value is not None else _why(measure.why)
+
+
+def _why(reason: str) -> str:
+    return f"{UNDEFINED} <small>{escape(reason)}</small>"
+
+
+def _ratio(value: float | None) -> str:
+    return number(value, 2 if value is None or abs(value) >= 0.1 else 4)
+
+
+def _ns(length: int | None) -> str:
+    return duration(length / NS_PER_S) if length is not None else UNDEFINED

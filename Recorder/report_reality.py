@@ -54,7 +54,7 @@ def what_reality_cost(run: Run, extra: Mapping[str, Any] | None, currency: str) 
         COLUMNS,
         name="Equity at other latencies and costs",
     )
-    return picture + _finals(curves, own, currency)
+    return f"<h3>Equity, {currency}</h3>{picture}{_finals(curves, own, currency)}"
 
 
 def _table(run: Run, curve: Mapping[str, Any]) -> pd.DataFrame:

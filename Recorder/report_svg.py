@@ -19,7 +19,10 @@ BORDERS: Final = 60  # more epochs than this are not separated by lines
 
 
 class Axis(NamedTuple):
-    """The y axis: what stands at its bottom and top, and its marks. `scale` multiplies what is printed."""
+    """The y axis: what stands at its bottom and top, and its marks.
+
+    What is printed is value × `scale`; the unit belongs into the chart's heading and stands in its readout.
+    """
 
     low: float
     high: float
@@ -34,7 +37,7 @@ class Axis(NamedTuple):
 
     def text(self, value: float) -> str:
         """As printed beside a mark."""
-        return number(value * self.scale, self.digits, self.unit)
+        return number(value * self.scale, self.digits)
 
 
 class Line(NamedTuple):
@@ -87,9 +90,9 @@ def marker(x: float, y: float, index: int, buy: bool, what: str) -> str:
 
 
 def bars(edges: Sequence[float], counts: Sequence[int], unit: str, name: str) -> str:
-    """A histogram; the bar holding 0 and those right of it count upwards from the same base line."""
+    """A histogram; bars wholly below zero are drawn as losses."""
     most = max(counts)
-    up = axis(0.0, float(most))
+    up = axis(0.0, float(most))._replace(low=0.0)
     low, high = edges[0], edges[-1]
     across = axis(low, high, unit, marks=6)
     parts = [_horizontal(up)]
@@ -104,7 +107,7 @@ def bars(edges: Sequence[float], counts: Sequence[int], unit: str, name: str) ->
         )
     for mark in across.marks:
         if low <= mark <= high:
-            parts.append(_below((mark - low) / (high - low), across.text(mark)))
+            parts.append(_below((mark - low) / (high - low), f"{across.text(mark)} {unit}"))
     return f'<div class="chart"><svg role="img" aria-label="{escape(name)}">{"".join(parts)}</svg></div>'
 
 
@@ -149,7 +152,11 @@ def _grid(timeline: Timeline, y: Axis) -> str:
         f'<line class="border" x1="{x * 100:.2f}%" x2="{x * 100:.2f}%" y1="0" y2="100%"/>'
         for x in (borders if len(borders) < BORDERS else ())
     )
-    return _horizontal(y) + lines + "".join(_below(label.x, label.text) for label in timeline.labels())
+    return (
+        _horizontal(y)
+        + lines
+        + "".join(_below(label.x, label.text, k) for k, label in enumerate(timeline.labels()))
+    )
 
 
 def _horizontal(y: Axis) -> str:
@@ -161,9 +168,11 @@ def _horizontal(y: Axis) -> str:
     )
 
 
-def _below(x: float, text: str) -> str:
+def _below(x: float, text: str, k: int = 0) -> str:
     anchor = "start" if x < 0.04 else "end" if x > 0.96 else "middle"
-    return f'<text class="x" x="{x * 100:.2f}%" y="100%" dy="18" text-anchor="{anchor}">{escape(text)}</text>'
+    css = "x odd" if k % 2 else "x"
+    place = f'x="{x * 100:.2f}%" y="100%" dy="18" text-anchor="{anchor}"'
+    return f'<text class="{css}" {place}>{escape(text)}</text>'
 
 
 def _step(rough: float) -> tuple[float, int]:

@@ -54,6 +54,11 @@ def count(value: object) -> str:
     return number(value, 0)
 
 
+def plural(n: int, noun: str) -> str:
+    """`1 fill`, `2 fills`."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
 def percent(fraction: object, digits: int = 2, sign: bool = False) -> str:
     """A fraction as per cent."""
     return number(fraction * 100, digits, "%", sign) if isinstance(fraction, int | float) else UNDEFINED

@@ -59,7 +59,7 @@ class Arithmetic:
 
     def lines(self, fill: Any) -> Lines:
         """What happened, in order: (name, worked out). `fill` is a row of `trades` as a named tuple."""
-        multiplier = self._multiplier(fill.symbol)
+        multiplier = self._run.multiplier(fill.symbol)
         sign = Side(fill.side).sign
         notional = fill.qty * fill.price * multiplier
         times = "" if multiplier == 1 else f" × {exact(multiplier)}"
@@ -150,7 +150,7 @@ class Arithmetic:
         return lines
 
     def _match(self, match: Any) -> str:
-        multiplier = self._multiplier(match.symbol)
+        multiplier = self._run.multiplier(match.symbol)
         times = "" if multiplier == 1 else f" × {exact(multiplier)}"
         bought = match.side == Side.BUY
         high, low = (match.exit_price, match.entry_price) if bought else (match.entry_price, match.exit_price)
@@ -160,9 +160,6 @@ class Arithmetic:
             f"{exact(match.exit_price)}, held {held}: {exact(match.qty)} × ({exact(high)} − {exact(low)}){times} = "
             f"{self._money(match.gross, 4, sign=True)} gross, {self._money(match.net, 4, sign=True)} net"
         )
-
-    def _multiplier(self, symbol: str) -> float:
-        return float(self._run.settings("instruments", symbol).get("multiplier", 1.0))
 
     def _money(self, amount: float, digits: int = 2, sign: bool = False) -> str:
         return number(amount, digits, self._currency, sign)

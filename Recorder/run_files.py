@@ -87,27 +87,30 @@ class Run(msgspec.Struct, frozen=True, eq=False):
             found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
 
+    def multiplier(self, symbol: str) -> float:
+        """Money per unit of the symbol's price and quantity."""
+        return float(self.settings("instruments", symbol).get("multiplier", 1.0))
+
     @property
     def position_columns(self) -> list[str]:
         """The columns of `equity` that hold a symbol's signed quantity."""
         return [name for name in self.equity.columns if name.startswith(POSITION)]
 
     def total_equity(self) -> pd.DataFrame:
-        """The strategies' accounts joined on (epoch, ts): epoch, ts, then money summed over strategies.
+        """The strategies' accounts joined on (epoch, ts): epoch, ts, then positions and money summed over them.
 
         Between its rows a strategy's account stays as it was; before its first one it holds its initial cash
-        (equity − realized − unrealized + commission, which is the same in each of its rows).
+        (equity − realized − unrealized + commission, which is the same in each of its rows) and nothing else.
         """
         rows = self.equity.drop_duplicates(["epoch", "ts", "strategy_id"], keep="last")
-        total = pd.DataFrame(index=pd.MultiIndex.from_frame(rows[["epoch", "ts"]]).unique().sort_values())
-        for name in MONEY:
-            total[name] = 0.0
+        columns = [*self.position_columns, *MONEY]
+        index = pd.MultiIndex.from_frame(rows[["epoch", "ts"]]).unique().sort_values()
+        total = pd.DataFrame(0.0, index=index, columns=columns)
         for _, own in rows.groupby("strategy_id", sort=True):
             first = own.iloc[0]
-            cash = first["equity"] - first["realized"] - first["unrealized"] + first["commission"]
-            account = own.set_index(["epoch", "ts"])[list(MONEY)].reindex(total.index).ffill()
-            before = {name: cash if name in ("cash", "equity") else 0.0 for name in MONEY}
-            total += account.fillna(before)
+            initial = first["equity"] - first["realized"] - first["unrealized"] + first["commission"]
+            account = own.set_index(["epoch", "ts"])[columns].reindex(index).ffill()
+            total += account.fillna(dict.fromkeys(columns, 0.0) | {"cash": initial, "equity": initial})
         return total.reset_index()
 
     def __repr__(self) -> str:

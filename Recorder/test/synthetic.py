@@ -107,17 +107,16 @@ def write_run(
                 if k % 50 == 0:
                     rows["equity"].append(_account(epoch, ts, name, book, last[symbol], symbols))
         for name, book in books.items():  # an epoch ends flat
-            for symbol, held in book.positions.items():
-                side = Side.SELL if held > 0 else Side.BUY
-                fill = _fill(
-                    (name, f"{epoch * ticks}.0", symbol, side), abs(held), last[symbol], ts, "epoch-close"
-                )
+            for symbol, open_qty in book.positions.items():
+                side = Side.SELL if open_qty > 0 else Side.BUY
+                order = (name, f"{epoch * ticks}.0", symbol, side)
+                fill = _fill(order, abs(open_qty), last[symbol], ts, "epoch-close")
                 _apply(rows, book, fill, epoch, 0.0, last[symbol], symbols)
-    held = tuple(f"{POSITION}{symbol}" for symbol in symbols)
+    positions = tuple(f"{POSITION}{symbol}" for symbol in symbols)
     write_table(folder / "trades.csv", COLUMNS["trades"], rows["trades"])
     write_table(folder / "matched_trades.csv", COLUMNS["matched_trades"], rows["matched_trades"])
     write_table(
-        folder / "equity.csv", (*COLUMNS["equity"][:3], *held, *COLUMNS["equity"][3:]), rows["equity"]
+        folder / "equity.csv", (*COLUMNS["equity"][:3], *positions, *COLUMNS["equity"][3:]), rows["equity"]
     )
     write_table(folder / "prices.csv", COLUMNS["prices"], rows["prices"])
     (folder / "manifest.json").write_text(
