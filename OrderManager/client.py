@@ -3,8 +3,13 @@
     with OrderManagerClient("127.0.0.1", 9000) as client:
         client.place_order("AAPL", Side.BUY, 10, 173.20)
 
-A plain client is fire and forget. With `strategy="…"` it negotiates a session, whose orders carry the tape
-record that caused them and a client order id.
+A plain client is fire and forget. With `strategy="…"` (and the run's token) it negotiates a session: its
+orders name the tape record that caused them and have client order ids, may be limit and stop orders, can be
+cancelled, are acknowledged once they are durable, and their execution reports come back:
+
+    with OrderManagerClient(strategy="mine", token=token) as client:
+        client.send_order(Order("AAPL", 10, 173.2, Side.BUY, record_ts, record_seq))
+        client.receive(1.0)        # [(5, 0)], then [Report(...), ...]
 """
 
 import math
@@ -13,13 +18,80 @@ import socket
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-from trading_lib import wire
-from trading_lib.models import Order, Side
+from trading_lib import order_wire, wire
+from trading_lib.models import CancelRequest, Order, Report, Side
 
 MAX_WAITING: Final = 8 << 20  # bytes (some 100,000 orders) kept for a server that does not read
 HELLO_TIMEOUT_S: Final = 5.0
+READ_BYTES: Final = 1 << 18
+
+
+class SessionRefused(ConnectionError):
+    """The OrderManager does not want this session; the message is its reason. Trying again will not help."""
+
+
+class Welcome(NamedTuple):
+    """The answer to a hello: where to begin on the tape, the lane's state (JSON; empty for `again`), and
+    what came in with it and is not read yet."""
+
+    session: int
+    next_seq: int
+    lane: bytes
+    rest: bytes
+
+
+def open_session(
+    host: str,
+    port: int,
+    strategy: str,
+    token: str = "",
+    mode: str = "",
+    number: int = 0,
+    timeout: float = HELLO_TIMEOUT_S,
+) -> tuple[socket.socket, Welcome]:
+    """Connect and negotiate; the caller owns the (blocking) socket. Raises SessionRefused or another OSError."""
+    connection = socket.create_connection((host, port), timeout=timeout)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        hello = order_wire.encode_order_hello(wire.parse_symbol(strategy), token, mode, number)
+        connection.sendall(hello)
+        return connection, _read_welcome(connection, timeout)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _read_welcome(connection: socket.socket, timeout: float) -> Welcome:
+    data, lane = b"", b""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        received = connection.recv(READ_BYTES)
+        if not received:
+            raise ConnectionError("the OrderManager closed the connection instead of answering the hello")
+        data += received
+        while b"*" in data:
+            frame, _, data = data.partition(b"*")
+            try:
+                message = wire.parse_control(frame) if len(frame) <= wire.MAX_FRAME else _long_control(frame)
+                if message.name == "LANE":
+                    lane += order_wire.decode_lane(message)
+                elif message.name == "ERROR":
+                    raise SessionRefused(", ".join(message.fields))
+                elif message.name == "OK":
+                    session, next_seq = (wire.parse_number(field) for field in message.fields[:2])
+                    return Welcome(session, next_seq, lane, data)
+            except (wire.Rejected, ValueError) as fault:
+                raise ConnectionError(
+                    f"the OrderManager's answer to the hello cannot be read: {fault}"
+                ) from None
+    raise TimeoutError("the OrderManager did not answer the hello")
+
+
+def _long_control(frame: bytes) -> wire.Control:
+    name, _, rest = frame.decode().partition(",")
+    return wire.Control(name.removeprefix("!"), (rest,))
 
 
 class OrderQueueFull(Exception):
@@ -39,13 +111,19 @@ class OrderManagerClient:
         port: int = 9000,
         *,
         strategy: str | None = None,
+        token: str = "",
         timeout: float = 5.0,
     ) -> None:
         self.host = host
         self.port = port
         self.strategy = strategy
+        self.token = token
         self.timeout = timeout
         self.session: int | None = None
+        self.next_seq = 0  # where the ledger stood on the tape when the session began
+        self.lane = b""  # the state of the strategy's lane then: `trading_lib.lane_state.LaneState` as JSON
+        self._frames = wire.FrameSplitter(order_wire.MAX_REPLY)
+        self._unread = b""
         self._socket: socket.socket | None = None
         self._unsent = bytearray()
 
@@ -62,37 +140,19 @@ class OrderManagerClient:
     def connect(self) -> None:
         """Connect, and negotiate the session if there is a strategy. Raises OSError."""
         self.disconnect()
-        connection = socket.create_connection((self.host, self.port), timeout=self.timeout or HELLO_TIMEOUT_S)
-        try:
+        timeout = self.timeout or HELLO_TIMEOUT_S
+        if self.strategy is None:
+            connection = socket.create_connection((self.host, self.port), timeout=timeout)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.strategy is not None:
-                self.session = self._greet(connection, self.strategy)
-            connection.setblocking(False)
-        except BaseException:
-            connection.close()
-            raise
+        else:
+            connection, welcome = open_session(
+                self.host, self.port, self.strategy, self.token, timeout=timeout
+            )
+            self.session, self.next_seq, self.lane = welcome[:3]
+            self._frames = wire.FrameSplitter(order_wire.MAX_REPLY)
+            self._unread = welcome.rest
+        connection.setblocking(False)
         self._socket = connection
-
-    @staticmethod
-    def _greet(connection: socket.socket, strategy: str) -> int:
-        connection.sendall(wire.encode_hello("orders", wire.parse_symbol(strategy)))
-        decoder = wire.FeedDecoder()
-        deadline = time.monotonic() + HELLO_TIMEOUT_S
-        while time.monotonic() < deadline:
-            data = connection.recv(4096)
-            if not data:
-                raise ConnectionError("the OrderManager closed the connection instead of answering the hello")
-            for message in decoder.feed(data):
-                if isinstance(message, wire.Control) and message.name == "OK":
-                    return OrderManagerClient._session_of(message)
-        raise TimeoutError("the OrderManager did not answer the hello")
-
-    @staticmethod
-    def _session_of(answer: wire.Control) -> int:
-        try:
-            return wire.parse_number("".join(answer.fields[:1]))
-        except wire.Rejected as fault:
-            raise ConnectionError(f"the OrderManager's answer to the hello cannot be read: {fault}") from None
 
     def place_order(
         self,
@@ -153,19 +213,49 @@ class OrderManagerClient:
             return order.to_bytes()
         if order.cause_seq < 0:
             raise ValueError("an order of a session names the tape record that caused it: cause_seq")
-        assert order.timestamp is not None
-        return wire.encode_session_order(
-            wire.SessionOrder(
-                order.timestamp,
-                order.side,
-                order.quantity,
-                order.symbol,
-                order.price,
-                order.cause_seq,
-                order.index,
-                order.sent_wall,
-            )
-        )
+        return order_wire.encode_request(order)
+
+    def cancel(self, target: str, timestamp: int, cause_seq: int, index: int) -> CancelRequest:
+        """Ask to cancel the order `target`; the request has an id and a cause of its own, as an order has."""
+        if self.session is None:
+            raise ValueError("only a session can cancel its orders")
+        request = CancelRequest(target, timestamp, cause_seq, index)
+        self._unsent += order_wire.encode_request(request)
+        self.flush()
+        return request
+
+    def receive(self, timeout: float = 0.0) -> list[tuple[int, int] | Report]:
+        """What has come back: acknowledgements, as the id up to which all is durable, and execution reports.
+
+        Waits up to `timeout` seconds for the first. Raises ConnectionError once the server has hung up.
+        """
+        if self._socket is None or self.strategy is None:
+            raise ConnectionError("not in a session")
+        if not self._unread and timeout:
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            poll.poll(timeout * 1000)
+        data, self._unread = self._unread, b""
+        try:
+            received = self._socket.recv(READ_BYTES)
+            if not received and not data:
+                self.disconnect()
+                raise ConnectionError("the OrderManager has hung up")
+            data += received
+        except BlockingIOError:
+            pass  # nothing more
+        return [self._read(frame) for frame in self._frames.feed(data) if frame is not None]
+
+    def _read(self, frame: bytes) -> tuple[int, int] | Report:
+        assert self.strategy is not None
+        if frame.startswith(b"!R,"):
+            return order_wire.parse_report(frame, self.strategy)
+        control = wire.parse_control(frame)
+        if control.name == "A":
+            cause, index = map(wire.parse_number, control.fields)
+            return cause, index
+        self.disconnect()
+        raise SessionRefused(", ".join((control.name, *control.fields)))
 
     def flush(self) -> None:
         """Hand to the kernel what waits, for at most `timeout` seconds. Raises ConnectionError."""
@@ -195,7 +285,7 @@ class OrderManagerClient:
         if self._socket is None:
             return False
         try:
-            if self._socket.recv(4096) != b"":
+            if self._socket.recv(1, socket.MSG_PEEK) != b"":
                 return True
         except BlockingIOError:
             return True

@@ -1,5 +1,5 @@
 """The order types, from where they live."""
 
-from trading_lib.models import Order, Side
+from trading_lib.models import CancelRequest, Order, Report, Side
 
-__all__ = ["Order", "Side"]
+__all__ = ["CancelRequest", "Order", "Report", "Side"]

@@ -37,8 +37,7 @@ class Due(msgspec.Struct, frozen=True):
 
     at: int
     kind: int
-    order: Order | None
-    cancel: CancelRequest | None
+    request: Order | CancelRequest
 
 
 class LaneHead(msgspec.Struct, frozen=True, tag="head", array_like=True):
@@ -133,10 +132,7 @@ def take_state(lane: Lane) -> LaneState:
             )
             for w in lane.open.values()
         ],
-        [
-            Due(at, kind, *((request, None) if isinstance(request, Order) else (None, request)))
-            for at, kind, _, _, request in sorted(lane.due, key=lambda due: due[:4])
-        ],
+        [Due(at, kind, request) for at, kind, _, _, request in sorted(lane.due, key=lambda due: due[:4])],
         lane.portfolio.state(),
     )
 
@@ -152,13 +148,11 @@ def restore(lane: Lane, state: LaneState) -> None:
         _open(lane, working)
         lane.count_unfilled(working.order, working.leaves)
     for due in state.due:
-        request = due.order or due.cancel
-        assert request is not None
-        lane.push_due(due.at, due.kind, request)
+        lane.push_due(due.at, due.kind, due.request)
         if due.kind == ARRIVAL:
             lane.travelling += 1
-            if due.order is not None:
-                lane.count_unfilled(due.order, scaled(due.order.quantity, QTY_SCALE))
+            if isinstance(due.request, Order):
+                lane.count_unfilled(due.request, scaled(due.request.quantity, QTY_SCALE))
     set_head(lane, state.head)
     lane.risk.arrivals.extend(state.arrivals)
     lane.prices.update(state.prices)

@@ -1,0 +1,70 @@
+"""What the journal holds, in the order in which it became true.
+
+A commit of a lane is its reports and account rows followed by its head; reports without a head behind
+them were never told to anybody, and a reader leaves them out.
+"""
+
+from typing import Final
+
+import msgspec
+
+from trading_lib.lane_state import LaneHead
+from trading_lib.models import Account, CancelRequest, Order, Report
+
+
+class Opened(msgspec.Struct, frozen=True, tag="opened", array_like=True):
+    """A lane begins; `state` is a `LaneState` as JSON."""
+
+    strategy_id: str
+    state: bytes
+
+
+class Taken(msgspec.Struct, frozen=True, tag="taken", array_like=True):
+    """A request was accepted. `number` counts orders as they arrived (0 for a cancel), `wall` is ns."""
+
+    strategy_id: str
+    number: int
+    wall: int
+    request: Order | CancelRequest
+
+
+class Note(msgspec.Struct, frozen=True, tag="note", array_like=True):
+    """Something that keeps a run from being comparable: at tape record `seq`, `what` happened to a strategy."""
+
+    strategy_id: str
+    seq: int
+    what: str  # restart, reconnect, missed, diverged, manual order
+    detail: str = ""
+
+
+class Recovered(msgspec.Struct, frozen=True, tag="recovered", array_like=True):
+    """A restarted OrderManager goes on from here; `cut` says what the torn tail lost, if anything."""
+
+    wall: int
+    cut: str
+
+
+class Horizon(msgspec.Struct, frozen=True, tag="horizon", array_like=True):
+    """Every lane has processed every tape record before `seq`: nothing earlier will be reported any more."""
+
+    seq: int
+
+
+class QueuedLane(msgspec.Struct, frozen=True, array_like=True):
+    """A lane in a checkpoint: its `LaneState` as JSON, and accepted requests it has not seen yet."""
+
+    state: bytes
+    queue: list[Order | CancelRequest]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", array_like=True):
+    """Everything: nothing before it is needed to go on."""
+
+    orders: int
+    lanes: list[QueuedLane]
+
+
+JournalRecord = Opened | Taken | Note | Recovered | Horizon | Checkpoint | Report | Account | LaneHead
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode: Final = msgspec.msgpack.Decoder(JournalRecord).decode
