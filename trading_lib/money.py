@@ -10,7 +10,6 @@ exact, in any order, after any number of fills. Ints have no bound, cost some te
 correctly, once, on the way back to a float. A digit beyond a scale is rounded half to even.
 """
 
-from collections.abc import Iterable
 from decimal import Decimal
 from math import isfinite
 from typing import Final
@@ -56,11 +55,6 @@ def divided(numerator: int, denominator: int) -> int:
     if twice > denominator or (twice == denominator and quotient & 1):
         quotient += 1
     return quotient
-
-
-def total(values: Iterable[float]) -> float:
-    """The sum of decimals: of 0.1 and 0.2 it is 0.3. Exact to the 15th decimal."""
-    return sum(scaled(value, PRICE_SCALE) for value in values) / PRICE_SCALE
 
 
 def slipped(price: float, bps: float, sign: int) -> float:

@@ -19,7 +19,6 @@ from trading_lib.money import (
     exact,
     scaled,
     slipped,
-    total,
 )
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -84,14 +83,6 @@ def test_a_quotient_is_rounded_half_to_even(numerator: int, denominator: int) ->
 def test_ties_go_to_the_even_side() -> None:
     assert [divided(n, 2) for n in (-3, -1, 1, 3, 5)] == [-2, 0, 0, 2, 2]
     assert [divided(n, -2) for n in (-3, -1, 1, 3, 5)] == [2, 0, 0, -2, -2]
-
-
-def test_sums_are_those_of_decimals() -> None:
-    assert 0.1 + 0.2 != 0.3
-    assert total([0.1, 0.2]) == 0.3
-    assert total([0.1] * 10) == 1.0
-    assert total([1e15, 0.1, -1e15]) == 0.1
-    assert total([]) == 0.0
 
 
 def test_one_basis_point_of_slippage_reads_clean() -> None:
