@@ -113,7 +113,7 @@ class OrderStatus(enum.StrEnum):
         return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
 
 
-class Order(msgspec.Struct, frozen=True, gc=False, tag="order", array_like=True):
+class Order(msgspec.Struct, frozen=True, gc=False, tag="order", tag_field="request", array_like=True):
     """An order as its sender states it.
 
     `price` is what the sender saw; it is not what the order will be filled at. `timestamp` is int ns UTC, None at
@@ -162,7 +162,9 @@ class Order(msgspec.Struct, frozen=True, gc=False, tag="order", array_like=True)
         return cls(symbol, quantity, price, Side(side), ts)
 
 
-class CancelRequest(msgspec.Struct, frozen=True, gc=False, tag="cancel", array_like=True):
+class CancelRequest(
+    msgspec.Struct, frozen=True, gc=False, tag="cancel", tag_field="request", array_like=True
+):
     """A request to cancel the order `target` (a client order id); `timestamp` is its cause's event time.
 
     It has an id of its own in the same series as orders: `<cause_seq>.<index>`.
