@@ -27,7 +27,7 @@ from OrderManager.journal import (
     JournalReader,
     NotAJournal,
 )
-from OrderManager.journal_format import BLOCK, FIRST_RECORD, HEAD, MAX_PAYLOAD, SLOT_OFFSETS
+from OrderManager.journal_format import BLOCK, FIRST_RECORD, HEAD, MAX_PAYLOAD, SLOT_OFFSETS, unpack_slots
 from OrderManager.test.journal_actors import RUN_ID, actor, payload, said
 from testing.harness import Process, wait_until
 
@@ -56,22 +56,28 @@ def a_path() -> Iterator[Path]:
         yield Path(folder, "journal.bin")
 
 
+def kill(journal: Journal) -> None:
+    """What SIGKILL does to it: descriptor and lock are gone, and nothing is tidied up."""
+    os.close(journal._fd)
+    journal._fd = -1
+
+
 def recover(path: Path) -> Recovered:
     records: list[Record] = []
-    with Journal.recover(path, lambda number, payload: records.append((number, payload))) as journal:
-        return Recovered(records, journal.cut)
+    journal = Journal.recover(path, lambda number, payload: records.append((number, payload)))
+    kill(journal)
+    return Recovered(records, journal.cut)
 
 
 def write(path: Path, payloads: list[bytes], checkpoints: frozenset[int] = frozenset()) -> bytes:
-    """A journal with these records, some of them checkpoints, and what of it a kill leaves: not all its zeros."""
-    with Journal.create(path, RUN_ID) as journal:
-        for number, each in enumerate(payloads):
-            assert number == (journal.checkpoint(each) if number in checkpoints else journal.append(each))
-        journal.commit()
-        left = path.read_bytes()
-    left = left[: ends(payloads)[-1] + 64]
-    path.write_bytes(left)
-    return left
+    """A journal with these records, some of them checkpoints, and its bytes after a kill: not all its zeros."""
+    journal = Journal.create(path, RUN_ID)
+    for number, each in enumerate(payloads):
+        assert number == (journal.checkpoint(each) if number in checkpoints else journal.append(each))
+    journal.commit()
+    kill(journal)
+    os.truncate(path, ends(payloads)[-1] + 64)
+    return path.read_bytes()
 
 
 def ends(payloads: list[bytes]) -> list[int]:
@@ -80,8 +86,10 @@ def ends(payloads: list[bytes]) -> list[int]:
 
 
 def append(path: Path, *payloads: bytes) -> None:
-    with Journal.recover(path, lambda *_: None) as journal:
-        journal.append_many(payloads)
+    journal = Journal.recover(path, lambda *_: None)
+    journal.append_many(payloads)
+    journal.commit()
+    kill(journal)
 
 
 # ------------------------------------------------------------------------------------------ writing
@@ -91,13 +99,11 @@ def append(path: Path, *payloads: bytes) -> None:
 @given(st.lists(PAYLOADS, max_size=5), st.booleans())
 def test_what_was_committed_is_recovered_record_by_record(batches: list[list[bytes]], killed: bool) -> None:
     with a_path() as path:
-        with Journal.create(path, RUN_ID) as journal:
-            for batch in batches:
-                journal.append_many(batch)
-                journal.commit()
-            left = path.read_bytes()
-        if killed:
-            path.write_bytes(left)
+        journal = Journal.create(path, RUN_ID)
+        for batch in batches:
+            journal.append_many(batch)
+            journal.commit()
+        kill(journal) if killed else journal.close()
         assert recover(path) == ([*enumerate(each for batch in batches for each in batch)], "")
 
 
@@ -127,6 +133,8 @@ def test_a_buffer_past_its_bound_is_written_at_once(path: Path) -> None:
         journal.append(bytes(BUFFER // 2))
         assert [number for number, _ in reader.read()] == [0, 1]
         assert journal.durable == 0
+        journal.append(b"in an empty buffer again")
+        assert reader.read() == []
 
 
 def test_a_batch_with_an_empty_payload_is_refused_whole(path: Path) -> None:
@@ -222,7 +230,9 @@ def test_a_record_left_over_behind_a_cut_is_not_taken_for_the_next_one(path: Pat
     first, second, _ = ends(payloads)
     path.write_bytes(left[: second - 1])
     append(path, b"new")  # as long as the one it replaces
-    path.write_bytes(path.read_bytes() + left[second:])  # as a disk that forgot about the cut would have it
+    with path.open("r+b") as file:
+        file.seek(second)
+        file.write(left[second:])  # as a disk that forgot about the cut would have it
     found = recover(path)
     assert found.payloads == [b"one", b"new"]
     assert "checksum mismatch" in found.cut
@@ -238,8 +248,20 @@ def test_a_record_in_another_place_or_of_another_run_is_not_a_record(path: Path,
 
     with Journal.create(others, "another run"):
         pass
-    others.write_bytes(others.read_bytes() + ours)
+    with others.open("ab") as file:
+        file.write(ours)
     assert recover(others).payloads == []
+
+
+def test_a_cut_journal_is_as_good_as_any_and_has_its_reserve_again(path: Path) -> None:
+    left = write(path, [b"one", b"two"])
+    path.write_bytes(left[:-65])
+    with Journal.recover(path, lambda *_: None) as journal:
+        assert path.stat().st_size == ends([b"one"])[0]
+        journal.append(b"2")
+        journal.commit()
+        assert path.stat().st_size == CHUNK
+    assert recover(path) == ([(0, b"one"), (1, b"2")], "")
 
 
 def test_what_cannot_be_applied_leaves_the_file_as_it_was_and_unlocked(path: Path) -> None:
@@ -318,6 +340,15 @@ def test_a_kill_while_a_slot_is_written_means_the_checkpoint_before(
     with Journal.recover(path, lambda *_: None) as journal:
         journal.checkpoint(b"next")
     assert recover(path).payloads == [b"next"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_after_a_recovery_the_next_checkpoint_leaves_the_last_ones_slot_alone(path: Path, count: int) -> None:
+    write(path, [b"checkpoint"] * count, frozenset(range(count)))
+    with Journal.recover(path, lambda *_: None) as journal:
+        assert journal.checkpoint(b"next") == count
+    noted = [slot.number for slot in unpack_slots(path.read_bytes()) if slot]
+    assert sorted(noted) == [count - 1, count]
 
 
 def test_without_a_good_slot_everything_is_handed_over(path: Path) -> None:
