@@ -178,6 +178,8 @@ class StreamServer:
             self._new.append(client)
             self.counters["connected"] += 1
             self._loop.add(connection, lambda mask, client=client: self._on_ready(client, mask))  # type: ignore[misc]
+        if self._socket.refused:
+            self.counters["refused: no descriptor left"] = self._socket.refused
 
     @property
     def greeting(self) -> bool:

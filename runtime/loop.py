@@ -5,15 +5,18 @@ look-up, and the caller decides what happens between two polls.
 """
 
 import contextlib
+import errno
+import os
 import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 READ: Final = 1  # POLLIN and EPOLLIN
 WRITE: Final = 4  # POLLOUT and EPOLLOUT
 BACKLOG: Final = 128  # connections the kernel holds while we are busy
+_NO_DESCRIPTORS: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class HasFileno(Protocol):
@@ -77,10 +80,65 @@ class EventLoop:
             self._epoll.close()
 
 
-def listen(host: str, port: int, key: str) -> socket.socket:
+class Listener(socket.socket):
+    """A listening socket that keeps one descriptor in reserve.
+
+    A process that has no descriptor left could not even refuse who waits, and its loop would never sleep:
+    the reserve is given up for a moment, the connection taken and closed at once, and counted in `refused`.
+    """
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self.refused = 0
+        self._reserve = os.open(os.devnull, os.O_RDONLY)
+
+    def take(self) -> tuple[socket.socket, Any] | None:
+        """The next waiting connection, non-blocking, and its address; None if none."""
+        while True:
+            try:
+                connection, address = self.accept()
+            except BlockingIOError:
+                return None
+            except ConnectionAbortedError:
+                continue
+            except OSError as fault:
+                if fault.errno not in _NO_DESCRIPTORS:
+                    raise
+                if not self._refuse():
+                    return None
+                continue
+            connection.setblocking(False)
+            return connection, address
+
+    def _refuse(self) -> bool:
+        """Turn the next one away by way of the reserve; False if nobody waits (the fault comes then, too)."""
+        before = self.refused
+        self._give_up_reserve()
+        try:
+            with contextlib.suppress(BlockingIOError):
+                self.accept()[0].close()
+                self.refused += 1
+            self._reserve = os.open(os.devnull, os.O_RDONLY)
+        except OSError as fault:  # somebody else was faster to take the reserve
+            if fault.errno not in _NO_DESCRIPTORS:
+                raise
+        return self.refused > before
+
+    def _give_up_reserve(self) -> None:
+        if self._reserve >= 0:
+            os.close(self._reserve)
+            self._reserve = -1
+
+    def close(self) -> None:
+        """Close it, and the reserve."""
+        self._give_up_reserve()
+        super().close()
+
+
+def listen(host: str, port: int, key: str) -> Listener:
     """A non-blocking listening socket. Raises PortInUse naming `key`, the configuration key to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    server = socket.socket(family, socket.SOCK_STREAM)
+    server = Listener(family)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((host, port))
@@ -95,19 +153,15 @@ def listen(host: str, port: int, key: str) -> socket.socket:
     return server
 
 
-def accept(server: socket.socket) -> tuple[socket.socket, str] | None:
+def accept(server: Listener) -> tuple[socket.socket, str] | None:
     """The next waiting connection, non-blocking and without Nagle's delay, and its `host:port`; None if none."""
-    while True:
-        try:
-            connection, address = server.accept()
-        except BlockingIOError:
-            return None
-        except ConnectionAbortedError:
-            continue
-        connection.setblocking(False)
-        with contextlib.suppress(OSError):  # macOS refuses it on one that has been reset already
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection, "{}:{}".format(*address[:2])
+    taken = server.take()
+    if taken is None:
+        return None
+    connection, address = taken
+    with contextlib.suppress(OSError):  # macOS refuses it on one that has been reset already
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection, "{}:{}".format(*address[:2])
 
 
 def start_connect(host: str, port: int) -> socket.socket:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from runtime.loop import EventLoop
+from runtime.loop import EventLoop, Listener
 
 MAX_LISTENERS: Final = 32  # one more replaces the oldest
 _MAX_PATH: Final = 100  # sun_path holds 108 bytes with its end
@@ -23,7 +23,7 @@ class StatusSocket:
         self._path = path
         self._last = b""
         self._listeners: list[socket.socket] = []
-        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._server = Listener(socket.AF_UNIX)
         with _short(path) as name:
             self._server.bind(name)
         path.chmod(0o600)
@@ -32,12 +32,8 @@ class StatusSocket:
         loop.add(self._server, lambda _: self._accept())
 
     def _accept(self) -> None:
-        while True:
-            try:
-                listener, _ = self._server.accept()
-            except BlockingIOError:
-                return
-            listener.setblocking(False)
+        while (taken := self._server.take()) is not None:
+            listener, _ = taken
             if len(self._listeners) >= MAX_LISTENERS:
                 self._listeners.pop(0).close()
             self._listeners.append(listener)

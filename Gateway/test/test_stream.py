@@ -1,6 +1,8 @@
 """The streams: real sockets, one thread, the server's loop turned by the test."""
 
 import contextlib
+import os
+import resource
 import socket
 import struct
 import time
@@ -492,6 +494,25 @@ def test_one_client_too_many_is_refused_and_counted_and_those_before_it_are_serv
         port.until(lambda: port.count("disconnected") == 1)
         port.server.send_plain(FRAMES, 2)
         port.connect_plain()  # there is room again
+
+
+def test_a_client_for_whom_no_descriptor_is_left_is_refused_and_counted_and_those_before_it_are_served() -> (
+    None
+):
+    with open_port() as port, contextlib.ExitStack() as stack:
+        served = port.connect_plain()
+        waiting = stack.enter_context(socket.create_connection(("127.0.0.1", port.number)))
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(served.fileno())
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+        try:
+            port.until(lambda: port.count("refused: no descriptor left") == 1)
+            port.server.send_plain(FRAMES, 2)
+            assert everything(port, served, len(FRAMES)) == FRAMES
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert waiting.recv(1) == b""
 
 
 def test_fifty_clients_all_get_everything(port: Port) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import resource
+import select
 import socket
 import struct
 import time
@@ -149,6 +151,26 @@ def test_a_connection_reset_before_it_was_accepted_can_be_accepted() -> None:
         connection, peer = wait_until(lambda: accept(server))
         assert peer.startswith("127.0.0.1:")
         connection.close()
+
+
+def test_without_a_descriptor_left_who_waits_is_refused_and_counted_and_later_ones_are_served() -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(listen("127.0.0.1", free_port(), "Some.port"))
+        clients = [stack.enter_context(socket.create_connection(server.getsockname())) for _ in range(3)]
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.dup(0)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+        try:
+            wait_until(lambda: accept(server) is None and server.refused == 3)
+            assert select.select([server], [], [], 0)[0] == [], "it would be called again at once"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert [client.recv(1) for client in clients] == [b"", b"", b""]
+        stack.enter_context(socket.create_connection(server.getsockname()))
+        connection, _ = wait_until(lambda: accept(server))
+        connection.close()
+        assert server.refused == 3
 
 
 def test_ipv6_loopback_can_be_listened_on_and_connected_to(loop: EventLoop) -> None:
