@@ -125,7 +125,7 @@ class Journal:
     @classmethod
     def recover(cls, path: Path, on_record: OnRecord, progress: Progress | None = None) -> Self:
         """Open a journal after a stop or a kill: call `on_record(number, payload)` for the last checkpoint
-        and all that follows, cut off what is not a whole record, and go on behind it.
+        and all that follows, cut off what is not a whole record, and go on behind it. All that is left is durable.
 
         `progress(bytes_read, bytes_in_file)` is called now and then. What `on_record` raises passes through,
         and then the file is unchanged. Raises JournalMissing, NotAJournal, JournalInUse, JournalError.
@@ -145,23 +145,23 @@ class Journal:
         return journal
 
     def _take_over(self, scanner: Scanner, start: Place) -> None:
-        """Know the slots again, and cut what stands behind the last whole record."""
-        if start in scanner.slots:
-            self._checkpoint = start.number
-            self._slot = 1 - scanner.slots.index(start)
+        """Know the slots again, cut what stands behind the last whole record, and make all before it durable."""
         garbage = _used_bytes(scanner)
         lost = [i for i, slot in enumerate(scanner.slots) if slot and slot.number >= self._next]
-        if not (garbage or lost):
-            return
         try:
             for slot in lost:  # or else a record that is no checkpoint could come to stand where it points
                 _write_all(self._fd, bytes(BLOCK), SLOT_OFFSETS[slot])
-            os.ftruncate(self._fd, self._durable.offset)
-            os.fsync(self._fd)
+            if garbage or lost:
+                os.ftruncate(self._fd, self._durable.offset)
+                self._reserved = self._durable.offset
+            os.fsync(self._fd)  # a killed writer may have written what it had not yet committed
         except OSError as fault:
-            raise JournalError(self.path, "its end cannot be cut", fault.errno) from fault
-        self._reserved = self._durable.offset
-        self.cut = f"{garbage:,} bytes cut behind {self._next:,} records: {scanner.stop.value}"
+            raise JournalError(self.path, "cannot be taken over", fault.errno) from fault
+        if start in scanner.slots and start.number < self._next:
+            self._checkpoint = start.number
+            self._slot = 1 - scanner.slots.index(start)
+        if garbage or lost:
+            self.cut = f"{garbage:,} bytes cut behind {self._next:,} records: {scanner.stop.value}"
         if lost:
             self.cut += "; a checkpoint is among them: COMMITTED RECORDS ARE LOST"
 

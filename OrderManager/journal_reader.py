@@ -124,8 +124,8 @@ class JournalReader:
     Returns each record once, in order, as soon as it is whole: which is when it was written, and may be a
     moment before it is durable. A number never gets another content afterwards but in one case: the writer
     failed (full disk, failed fsync), withdrew what it had not acknowledged, and a successor wrote something
-    else. Then `read` raises JournalCut, and what was read from some record on must be read anew. A writer
-    that is killed takes nothing back: what could be read survives it.
+    else. Then `read` raises JournalCut: read anew from a record known to be durable. A writer that is killed
+    takes nothing back: what could be read survives it.
     """
 
     def __init__(self, path: Path, from_record: int = 0) -> None:
@@ -190,11 +190,9 @@ class JournalReader:
         behind = max((slot.number for slot in scanner.read_slots() if slot), default=-1)
         if behind > number and not scanner.whole(
             scanner.place
-        ):  # a second look: it may have been half written
-            why = scanner.stop.value
-            raise JournalDamaged(
-                scanner.path, f"record {number} is damaged: {why}, and checkpoint {behind} follows"
-            )
+        ):  # looked at again: it was perhaps half written
+            why = f"record {number} is damaged: {scanner.stop.value}, and checkpoint {behind} follows"
+            raise JournalDamaged(scanner.path, why)
 
     def close(self) -> None:
         """Close the file; a second time does nothing."""

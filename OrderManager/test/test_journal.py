@@ -92,6 +92,11 @@ def append(path: Path, *payloads: bytes) -> None:
     kill(journal)
 
 
+def fail(fd: int) -> None:
+    """An fsync of a bad disk."""
+    raise OSError(errno.EIO, "a bad disk")
+
+
 # ------------------------------------------------------------------------------------------ writing
 
 
@@ -264,6 +269,20 @@ def test_a_cut_journal_is_as_good_as_any_and_has_its_reserve_again(path: Path) -
     assert recover(path) == ([(0, b"one"), (1, b"2")], "")
 
 
+def test_what_a_killed_writer_had_not_committed_is_made_durable_or_not_recovered(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal.create(path, RUN_ID)
+    journal.append(b"a")
+    journal.write()
+    kill(journal)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(JournalError, match="cannot be taken over"):
+            Journal.recover(path, lambda *_: None)
+    assert recover(path) == ([(0, b"a")], "")
+
+
 def test_what_cannot_be_applied_leaves_the_file_as_it_was_and_unlocked(path: Path) -> None:
     left = write(path, [b"one", b"two"])[:-65]
     path.write_bytes(left)
@@ -357,6 +376,14 @@ def test_without_a_good_slot_everything_is_handed_over(path: Path) -> None:
         data[slot] ^= 255
     path.write_bytes(data)
     assert recover(path) == ([(0, b"a"), (1, b"B"), (2, b"c"), (3, b"D")], "")
+
+
+def test_a_lost_first_checkpoint_is_not_counted_from(path: Path) -> None:
+    left = write(path, [b"A"], frozenset({0}))
+    path.write_bytes(left[:-65])
+    with Journal.recover(path, lambda *_: None) as journal:
+        assert (journal.next_record, journal.since_checkpoint) == (0, 0)
+        assert "COMMITTED RECORDS ARE LOST" in journal.cut
 
 
 def test_a_record_in_the_place_of_a_lost_checkpoint_is_not_taken_for_one(path: Path) -> None:
@@ -461,9 +488,6 @@ def test_a_full_disk_is_named_and_so_is_what_could_not_be_withdrawn(path: Path) 
 def test_a_failed_fsync_is_never_followed_by_an_acknowledgement(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(fd: int) -> None:
-        raise OSError(errno.EIO, "a bad disk")
-
     with Journal.create(path, RUN_ID) as journal, JournalReader(path) as reader:
         journal.append(b"kept")
         journal.commit()
