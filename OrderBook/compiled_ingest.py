@@ -168,11 +168,12 @@ class CompiledIngest:
 
     def _learn(self) -> None:
         """Put the symbols the book has gained into the kernel's table."""
-        symbols = self._order_book.book.symbols
-        for slot in range(self._known, len(symbols)):
-            key = np.frombuffer(symbols[slot].encode().ljust(SYMBOL_BYTES, b"\0"), np.uint64)
+        book = self._order_book.book
+        count = book.count
+        for slot in range(self._known, count):
+            key = np.frombuffer(book.symbol(slot).encode().ljust(SYMBOL_BYTES, b"\0"), np.uint64)
             kernel.learn(self._keys, self._slots, key, slot)
-        self._known = len(symbols)
+        self._known = count
 
 
 def warm_up() -> None:

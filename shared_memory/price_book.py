@@ -164,6 +164,12 @@ class SharedPriceBook:
             self._symbol_tuple = tuple(self._symbols)
         return self._symbol_tuple
 
+    def symbol(self, slot: int) -> str:
+        """The symbol of a slot in use; what `symbols` copies each time there is a new one, this does not."""
+        if slot >= len(self._symbols):
+            self._refresh()
+        return self._symbols[slot]
+
     @property
     def count(self) -> int:
         """Symbols in use."""

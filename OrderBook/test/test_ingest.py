@@ -16,11 +16,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from OrderBook.ingest import Ingest, make_ingest, warm_kernels
+from OrderBook.order_book import OrderBook, Source
 from OrderBook.test.actors import sequencer
 from OrderBook.test.desk import T0, Desk, Path, compiled_path, plain
 from shared_memory.layout import CHUNK
 from shared_memory.test.actors import actor, first_words
-from shared_memory_utils import RECORD_DTYPE, FeedPosition, TapeReader, unlink_all
+from shared_memory_utils import (
+    RECORD_DTYPE,
+    FeedPosition,
+    SharedPriceBook,
+    TapeReader,
+    TapeWriter,
+    unlink_all,
+)
 from testing.harness import segment_name, segments, wait_until
 from trading_lib.jit import compiled
 from trading_lib.models import Kind
@@ -334,6 +342,26 @@ def test_receive_reads_once_says_how_much_and_zero_at_the_end(
     assert desk.book.read_slot(0)[0] == 2.5
     there.close()
     assert ingest.receive(here) == 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_new_symbol_costs_the_same_however_many_there_are(
+    name: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def whole_list(_: SharedPriceBook) -> None:
+        raise AssertionError("every symbol so far was looked at for one more")
+
+    with (
+        closing(TapeWriter.open(name, 4096)) as tape,
+        SharedPriceBook(["A"], name, create=True, capacity=5000) as book,
+    ):
+        ingest = path(OrderBook(tape, book), Source())
+        with monkeypatch.context() as patch:
+            patch.setattr(SharedPriceBook, "symbols", property(whole_list))
+            ingest.take(b"".join(b"S%d,1.5*S%d,2.5*" % (n, n) for n in range(3000)))
+        assert book.symbols == ("A", *(f"S{n}" for n in range(3000)))
+        assert [book.symbol(slot) for slot in (0, 1, 3000)] == ["A", "S0", "S2999"]
+        assert book.read_all().keys() == {f"S{n}" for n in range(3000)}
 
 
 def test_a_long_stream_arrives_whole_in_whatever_pieces_the_kernel_makes(
