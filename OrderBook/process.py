@@ -9,7 +9,7 @@ from OrderBook.feed_handler import FeedHandler
 from OrderBook.ingest import warm_kernels
 from OrderBook.order_book import OrderBook
 from runtime.loop import EventLoop
-from runtime.part import CannotStart, Part
+from runtime.part import EXIT_FAILED, CannotStart, Part
 from shared_memory_utils import SegmentError, SegmentMissing, SharedPriceBook, TapeWriter, unlink_all
 from trading_lib import wire
 from trading_lib.models import Kind
@@ -98,12 +98,13 @@ def serve(part: Part, config: Config) -> None:
                 if part.status_due():
                     rejections.next_second()
                     part.report(_status(order_book, handler))
+                    _check_names(part, tape, book)
             if not handler.follow(wait):
                 loop.run_once(wait)
         part.report(_status(order_book, handler))
     finally:
         handler.close()
-        if part.supervised and _supervisor_lives(part):
+        if _named(tape, book) and part.supervised and _supervisor_lives(part):
             tape.leave()  # main.py starts a successor, which goes on where we stop, or removes what we leave
             book.close()
         else:
@@ -112,6 +113,17 @@ def serve(part: Part, config: Config) -> None:
             book.close()
             unlink_all(section.shared_memory_name)
         loop.close()
+
+
+def _named(tape: TapeWriter, book: SharedPriceBook) -> bool:
+    return tape.named and book.segment.named
+
+
+def _check_names(part: Part, tape: TapeWriter, book: SharedPriceBook) -> None:
+    """End, with an error, a process whose segments no new reader can find: its successor makes them anew."""
+    if not _named(tape, book):
+        part.log.error("somebody has removed %s from shared memory: stopping, to be started anew", book.name)
+        raise SystemExit(EXIT_FAILED)
 
 
 def _supervisor_lives(part: Part) -> bool:

@@ -201,7 +201,12 @@ class Segment:
     @property
     def closed(self) -> bool:
         """Whether the owner has stopped or replaced the segment, or somebody removed its name."""
-        return bool(self.words[STATE] == STATE_CLOSED) or os.fstat(self.fd).st_nlink == 0
+        return bool(self.words[STATE] == STATE_CLOSED) or not self.named
+
+    @property
+    def named(self) -> bool:
+        """Whether it still has a name by which others find it."""
+        return os.fstat(self.fd).st_nlink > 0
 
     # ------------------------------------------------------------------------------------------- locks
 

@@ -157,6 +157,11 @@ class TapeWriter:
         return int(self._words[TAPE_TAIL])
 
     @property
+    def named(self) -> bool:
+        """Whether readers can still find it: nobody has removed the tape's name or its doorbells'."""
+        return self.segment.named and self._bells.named
+
+    @property
     def run_id(self) -> str:
         """The run the tape belongs to."""
         return self.segment.run_id

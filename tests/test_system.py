@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from runtime.status_socket import connect
+from shared_memory.segment import SHM_DIR
 from testing.harness import (
     ROOT,
     Process,
@@ -179,6 +180,21 @@ def test_an_order_book_told_to_stop_alone_is_restarted_and_goes_on_where_it_was(
         )
         assert back["generation"] == 2
         assert back["epochs"] == 0
+        assert running_system.process.stop(signal.SIGINT) == 0
+
+
+def test_names_removed_from_shared_memory_are_made_anew_and_orders_go_on(tmp_path: Path) -> None:
+    with system(tmp_path) as running_system:
+        running_system.wait_for("order_manager", "orders", 1)
+        for name in segments(running_system.name):
+            (SHM_DIR / name).unlink()
+        wait_until(
+            lambda: (part := running_system.part("orderbook"))["restarts"] == 1 and part["state"] == "ready"
+        )
+        before = running_system.part("order_manager")["orders"]
+        running_system.wait_for("order_manager", "orders", before + 3)
+        assert "somebody has removed" in running_system.process.output
+        assert len(segments(running_system.name)) == 3
         assert running_system.process.stop(signal.SIGINT) == 0
 
 

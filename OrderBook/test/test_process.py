@@ -13,6 +13,7 @@ from OrderBook.test.desk import T0, S
 from OrderBook.test.gateway import HELLO, Port, session
 from runtime.child import Child, State
 from runtime.loop import EventLoop
+from shared_memory.segment import SHM_DIR
 from shared_memory.test.actors import actor
 from shared_memory_utils import RECORD, SharedPriceBook, TapeReader, unlink_all
 from testing.harness import (
@@ -179,6 +180,20 @@ def test_told_to_stop_under_a_supervisor_it_leaves_its_place_to_its_successor(sy
         unlink_all(system.name)
         assert reader.closed
         sleeper.wait_for("woken")
+
+
+@pytest.mark.parametrize("removed", ["", ".tape", ".tape.bells"])
+def test_when_somebody_removes_a_name_it_says_so_and_ends_with_an_error(system: System, removed: str) -> None:
+    with ExitStack() as stack:
+        process = system.start()
+        stack.callback(process.kill)
+        reader = stack.enter_context(closing(TapeReader(system.name)))
+        (SHM_DIR / f"{system.name}{removed}").unlink()
+        assert process.popen.wait(30) == 1
+        assert f"somebody has removed {system.name}" in process.output
+        assert "Traceback" not in process.output
+        assert reader.closed
+    assert segments(system.name) == []
 
 
 def test_what_a_dead_run_left_is_replaced_when_nobody_reads_it_or_the_run_is_another(system: System) -> None:
