@@ -96,7 +96,7 @@ for (const chart of all(".chart")) {
       const middle = (low + high + 1) >> 1;
       if (xy[2 * middle] <= x) low = middle; else high = middle - 1;
     }
-    const shown = (value[low] * scale).toLocaleString("en-US", { minimumFractionDigits: +digits, maximumFractionDigits: +digits });
+    const shown = (value[low] * scale).toLocaleString("en-US", { minimumFractionDigits: Math.min(2, digits), maximumFractionDigits: +digits });
     readout.textContent = `${clock(start + ms[low])} · ${shown} ${unit}`;
     for (const end of ["x1", "x2"]) hair.setAttribute(end, `${xy[2 * low] / 10}%`);
     for (const [end, y] of [["y1", "0"], ["y2", "100%"]]) hair.setAttribute(end, y);

@@ -23,7 +23,7 @@ from Recorder.report_metrics import Summary, metrics_tables, summarize
 from Recorder.report_reality import what_reality_cost
 from Recorder.report_sampling import returns_section, sampling_of
 from Recorder.report_svg import Axis, Line, axis, chart, marker
-from Recorder.report_text import count, embedded, escape, exact, instant, number, percent, plural
+from Recorder.report_text import count, embedded, escape, exact, instant, number, percent, plural, titled
 from Recorder.report_timeline import Ints, Timeline
 from Recorder.report_trades import Arithmetic, kept
 from Recorder.run_files import Run, load_run
@@ -31,8 +31,9 @@ from trading_lib.models import Side
 
 PAGE: Final = "report.html"
 HERE: Final = Path(__file__).resolve().parent
-CURVE_COLUMNS: Final = 800  # of an equity curve …
-PRICE_COLUMNS: Final = 12_000  # … and of all price charts together, shared evenly
+CURVE_COLUMNS: Final = 800  # of a chart at most …
+EQUITY_COLUMNS: Final = 4000  # … of all equity charts together, shared evenly …
+PRICE_COLUMNS: Final = 8000  # … and of all price charts
 MOST_SYMBOLS: Final = 40  # with a price chart: those traded most, then those that moved most often
 MOST_STRATEGIES: Final = 12  # with a curve of their own
 
@@ -143,13 +144,14 @@ def _tiles(run: Run, summary: Summary, money: str) -> str:
     known = run.manifest.get("comparable")
     same = "yes" if known is True else "no" if known is False else "not recorded"
     result = None if summary.final is None or summary.initial is None else summary.final - summary.initial
+    unit = money and f"<i>{money}</i>"
     tiles = [
-        ("Final equity", number(summary.final, 2, money), f"from {number(summary.initial)}"),
-        ("Net result", number(result, 2, money, sign=True), percent(summary.growth, 3, sign=True)),
+        ("Final equity", number(summary.final, 2, unit), f"from {number(summary.initial)}"),
+        ("Net result", number(result, 2, unit, sign=True), percent(summary.growth, 3, sign=True)),
         ("Max drawdown", percent(summary.drawdown, 3), "of the peak before it, whole run"),
         ("Sharpe, a year", summary.sharpe, summary.sharpe_basis),
         ("Fills", count(len(run.trades)), f"{plural(len(run.matched_trades), 'trade')} (FIFO matches)"),
-        ("Commission", number(summary.commission, 2, money), "paid, in the net result"),
+        ("Commission", number(summary.commission, 2, unit), "paid, in the net result"),
         ("Comparable", same, "live equals evaluation"),
     ]
     final = "" if summary.final is None else f' data-value="{summary.final!r}"'
@@ -177,15 +179,15 @@ def _equity(run: Run, total: pd.DataFrame, timeline: Timeline, money: str) -> li
         return []
     names = run.strategies
     if len(names) == 1:
-        return [Choice(escape(names[0]), _curve(total, timeline, money))]
-    choices = [Choice(f"all {len(names)} together", _curve(total, timeline, money))]
+        return [Choice(escape(names[0]), _curve(total, timeline, CURVE_COLUMNS, money))]
+    accounts = [(f"all {len(names)} together", total)]
     own = run.equity.groupby("strategy_id", sort=True)
-    for name, table in list(own)[:MOST_STRATEGIES]:
-        choices.append(Choice(escape(name), _curve(table, timeline, money)))
-    return choices
+    accounts += [(escape(name), account) for name, account in list(own)[:MOST_STRATEGIES]]
+    columns = min(EQUITY_COLUMNS // len(accounts), CURVE_COLUMNS)
+    return [Choice(name, _curve(account, timeline, columns, money)) for name, account in accounts]
 
 
-def _curve(table: pd.DataFrame, timeline: Timeline, money: str) -> str:
+def _curve(table: pd.DataFrame, timeline: Timeline, columns: int, money: str) -> str:
     epoch, ts = table["epoch"].to_numpy(np.int64), table["ts"].to_numpy(np.int64)
     equity = table["equity"].to_numpy(np.float64)
     peak = np.maximum.accumulate(equity)
@@ -193,11 +195,18 @@ def _curve(table: pd.DataFrame, timeline: Timeline, money: str) -> str:
     above = axis(float(equity.min()), float(equity.max()), money)
     below = axis(float(fall.min()), 0.0, "%", 100.0, marks=2)
     return (
-        f"<h3>Equity, {money}</h3>"
-        + chart(timeline, above, [Line(epoch, ts, equity)], CURVE_COLUMNS, name="Equity")
+        f"<h3>{titled('Equity', money)}</h3>"
+        + chart(timeline, above, [Line(epoch, ts, equity)], columns, name="Equity")
         + "<h3>Drawdown, % of the peak before it</h3>"
         + chart(
-            timeline, below, [Line(epoch, ts, fall)], CURVE_COLUMNS, name="Drawdown", css="low", area="yes"
+            timeline,
+            below,
+            [Line(epoch, ts, fall)],
+            columns,
+            name="Drawdown",
+            digits=3,
+            low=True,
+            area=True,
         )
     )
 
@@ -248,7 +257,8 @@ def _price_chart(
         marker(px, py, fill.row, fill.side == Side.BUY, escape(_headline(fill.row, fill)))
         for px, py, fill in zip(xs.tolist(), ys.tolist(), rows, strict=True)
     )
-    return chart(timeline, y, [line], columns, f'<g class="marks">{marks}</g>', name=f"Price of {symbol}")
+    over = f'<g class="marks">{marks}</g>'
+    return chart(timeline, y, [line], columns, name=f"Price of {symbol}", over=over, digits=8)
 
 
 def _fills(run: Run, rows: Ints, money: str) -> str:
@@ -263,10 +273,7 @@ def _fills(run: Run, rows: Ints, money: str) -> str:
             "and some of every stretch between. All are in trades.csv."
         )
     many = trades["epoch"].nunique() > 1
-    head = "".join(
-        f'<th scope="col"{" class=n" if name in NUMERIC else ""}>{_unit(name, money)}</th>'
-        for name in FILL_COLUMNS
-    )
+    head = "".join(_heading(name, money) for name in FILL_COLUMNS)
     body = "".join(
         _fill_row(row, fill)
         for row, fill in zip(rows, trades.iloc[rows].itertuples(index=False), strict=True)
@@ -278,8 +285,9 @@ def _fills(run: Run, rows: Ints, money: str) -> str:
     )
 
 
-def _unit(name: str, money: str) -> str:
-    return f"{name}, {money}" if name == "commission" and money else name
+def _heading(name: str, money: str) -> str:
+    text = titled(name, money) if name == "commission" else name
+    return f'<th scope="col"{" class=n" if name in NUMERIC else ""}>{text}</th>'
 
 
 def _fill_row(row: int, fill: Any) -> str:
@@ -308,11 +316,12 @@ def _headline(row: int, fill: Any) -> str:
 
 def _worked(run: Run, rows: Ints) -> dict[str, Any]:
     """Per fill on the page: its headline and its arithmetic, as plain text."""
-    work = Arithmetic(run, currency(run))
+    fills = run.trades.iloc[rows]
+    work = Arithmetic(run, fills, currency(run))
     return {
         str(row): [
             _headline(row, fill),
             *work.lines(fill),
         ]
-        for row, fill in zip(rows, run.trades.iloc[rows].itertuples(index=False), strict=True)
+        for row, fill in zip(rows, fills.itertuples(index=False), strict=True)
     }

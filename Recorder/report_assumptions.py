@@ -78,16 +78,20 @@ def signal_priced(run: Run) -> list[str]:
 
 
 def _filling(run: Run, execution: Mapping[str, Any]) -> list[Fact]:
-    rule = FILL_RULES.get(str(execution.get("fill")), UNKNOWN)
-    latency = exact(execution["latency_ms"], "ms") if "latency_ms" in execution else UNKNOWN
+    if not execution:
+        return [
+            Fact("Fills and costs", f"{UNKNOWN}: the run left no configuration.", warns=True),
+            *_size(run),
+        ]
+    latency = exact(execution.get("latency_ms"), "ms")
     if jitter := execution.get("latency_jitter_ms"):
         latency += f", and up to {exact(jitter, 'ms')} more, drawn per order from the seed"
-    facts = [
-        Fact("Fills", rule),
-        Fact("Latency", f"{latency}, event time, from the record that caused an order to its arrival."),
-    ]
+    facts = [Fact("Fills", FILL_RULES.get(str(execution.get("fill")), UNKNOWN))]
     if "limit_fill" in execution:
-        facts.insert(1, Fact("Limit orders", LIMIT_RULES.get(str(execution["limit_fill"]), UNKNOWN)))
+        facts.append(Fact("Limit orders", LIMIT_RULES.get(str(execution["limit_fill"]), UNKNOWN)))
+    facts.append(
+        Fact("Latency", f"{latency}, event time, from the record that caused an order to its arrival.")
+    )
     if partial := execution.get("partial_fills"):
         facts.append(
             Fact("Partial fills", f"{percent(partial, 0)} of fills are partial, drawn from the seed.")
@@ -99,32 +103,27 @@ def _filling(run: Run, execution: Mapping[str, Any]) -> list[Fact]:
             f"{_listed(rare)}: filled at the signal's own price. Ticks are up to {duration(gap)} apart (median), "
             f"over {RARE} × latency, so the last tick at arrival is the one that caused the order."
         )
-        facts.append(Fact("Daily data", text, warns=True))
+        facts.append(Fact("Rare ticks", text, warns=True))
+    return facts + _size(run)
+
+
+def _size(run: Run) -> list[Fact]:
     sized = run.manifest.get("size_series")
     if sized:
-        facts.append(
-            Fact(
-                "Size", f"Fills against one tick sum to at most its size: {_listed(sized)}. Others unlimited."
-            )
-        )
+        text = f"Fills against one tick sum to at most its size: {_listed(sized)}. Others unlimited."
     else:
-        facts.append(
-            Fact("Size", "Unlimited: the data has no .SIZE series, so no order moves or exhausts the market.")
-        )
-    return facts
+        text = "Unlimited: no .SIZE series is recorded, so no order moves or exhausts the market."
+    return [Fact("Size", text)]
 
 
 def _costs(execution: Mapping[str, Any], currency: str) -> list[Fact]:
-    def rate(key: str, unit: str) -> str:
-        return exact(execution[key], unit) if key in execution else UNKNOWN
-
+    if not execution:
+        return []
+    rate = exact(execution.get("commission_bps"), "bps")
+    fixed = exact(execution.get("commission_fixed"), currency)
     return [
-        Fact("Slippage", f"{rate('slippage_bps', 'bps')}, always to the worse side."),
-        Fact(
-            "Commission",
-            f"{rate('commission_bps', 'bps')} of the notional filled, "
-            f"and {rate('commission_fixed', currency)} an order.",
-        ),
+        Fact("Slippage", f"{exact(execution.get('slippage_bps'), 'bps')}, always to the worse side."),
+        Fact("Commission", f"{rate} of the notional filled, and {fixed} with an order's first fill."),
         Fact(
             "Initial cash",
             f"{number(execution.get('initial_cash'), 2, currency)} for each strategy. No interest.",
@@ -180,7 +179,7 @@ def _lost(manifest: Mapping[str, Any]) -> list[Fact]:
         text = f"{plural(waiting, 'order')} still waiting when the data ended, counted in no number here."
         facts.append(Fact("Open orders", text, warns=True))
     elif waiting == 0:
-        facts.append(Fact("Open orders", "None waited when the data ended."))
+        facts.append(Fact("Open orders", "No order waited when the data ended."))
     else:
         facts.append(Fact("Open orders", f"{UNKNOWN}.", warns=True))
     return facts

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from Recorder.report_sampling import Sampling
-from Recorder.report_text import NS_PER_S, UNDEFINED, count, duration, escape, number, percent
+from Recorder.report_text import NS_PER_S, UNDEFINED, count, duration, escape, number, percent, titled
 from Recorder.report_timeline import Floats, Ints
 from Recorder.run_files import Run
 from trading_lib import metrics
 
 MOST_EPOCHS: Final = 20  # with a table, from the first
 MOST_STRATEGIES: Final = 12  # with a column, beside the total
+AMOUNTS: Final = frozenset({"Net result", "Average trade", "Commission"})
 
 
 class Scope(NamedTuple):
@@ -51,7 +52,9 @@ def summarize(total: pd.DataFrame, sampling: Sampling) -> Summary:
     initial, final = _initial(total), float(equity[-1])
     ratio, basis = "per epoch", "see Metrics"
     if total["epoch"].nunique() == 1:
-        ratio, basis = _sharpe(total, sampling), sampling.basis.text
+        found, error = _sharpe(total, sampling)
+        ratio = _ratio(found.value)
+        basis = found.why or f"± {_ratio(error)} (one standard error); {sampling.basis.text}"
     return Summary(
         initial,
         final,
@@ -105,7 +108,7 @@ def _table(scopes: Sequence[Scope], run: Run, sampling: Sampling, money: str) ->
     lines = [_lines(scope, run, sampling) for scope in scopes]
     head = "".join(f'<th scope="col" class="n">{escape(scope.name)}</th>' for scope in scopes)
     body = "".join(
-        f'<tr><th scope="row">{name.replace("MONEY", money)}</th>'
+        f'<tr><th scope="row">{titled(name, money) if name in AMOUNTS else name}</th>'
         + "".join(f'<td class="n">{own[k][1]}</td>' for own in lines)
         + "</tr>"
         for k, (name, _) in enumerate(lines[0] if lines else ())
@@ -129,10 +132,11 @@ def _lines(scope: Scope, run: Run, sampling: Sampling) -> list[tuple[str, str]]:
     fall = metrics.max_drawdown(np.concatenate(([scope.equity], equity)), np.concatenate((ts[:1], ts)))
     year = sampling.basis.periods_per_year
     samples = sampling.of(scope.rows)
+    ratio, error = _sharpe(scope.rows, sampling)
     closed: list[Any] = list(scope.matches[["entry_ts", "exit_ts", "net"]].itertuples(index=False))
     held = scope.rows[run.position_columns].abs().sum(axis=1).to_numpy(np.float64)
     return [
-        ("Net result, MONEY", number(final - scope.equity, 2, sign=True)),
+        ("Net result", number(final - scope.equity, 2, sign=True)),
         (
             "Return",
             percent(final / scope.equity - 1, 3, sign=True)
@@ -142,7 +146,7 @@ def _lines(scope: Scope, run: Run, sampling: Sampling) -> list[tuple[str, str]]:
         ("Max drawdown", percent(fall.fraction, 3) if fall.fraction is not None else _why(fall.why)),
         ("… from its peak to recovery or end", _ns(fall.duration)),
         ("Longest time under water", _ns(fall.longest_under_water)),
-        ("Sharpe, a year", _sharpe(scope.rows, sampling)),
+        ("Sharpe, a year", _shown(ratio, lambda v: f"{_ratio(v)} ± {_ratio(error)}")),
         ("Sortino, a year", _shown(metrics.sortino.explain(samples, year), _ratio)),
         ("Volatility, a year", _shown(metrics.volatility.explain(samples, year), lambda v: percent(v, 3))),
         ("Exposure", _shown(metrics.exposure.explain(ts, held), lambda v: percent(v, 1))),
@@ -150,7 +154,7 @@ def _lines(scope: Scope, run: Run, sampling: Sampling) -> list[tuple[str, str]]:
         ("Trades (FIFO matches)", count(len(closed))),
         ("Win rate", _shown(metrics.win_rate.explain(closed), lambda v: percent(v, 1))),
         (
-            "Average trade, MONEY",
+            "Average trade",
             _shown(metrics.average_trade.explain(closed), lambda v: number(v, 4, sign=True)),
         ),
         ("Average hold", _shown(metrics.average_hold.explain(closed), lambda v: duration(v / NS_PER_S))),
@@ -162,19 +166,20 @@ def _lines(scope: Scope, run: Run, sampling: Sampling) -> list[tuple[str, str]]:
                 lambda v: f"{_ratio(v)} ×",
             ),
         ),
-        ("Commission, MONEY", number(float(scope.rows["commission"].iloc[-1]) - scope.commission, 2)),
+        ("Commission", number(float(scope.rows["commission"].iloc[-1]) - scope.commission, 2)),
     ]
 
 
-def _sharpe(rows: pd.DataFrame, sampling: Sampling) -> str:
+def _sharpe(rows: pd.DataFrame, sampling: Sampling) -> tuple[metrics.Measure, float | None]:
+    """The ratio and its standard error, both a year."""
     samples, year = sampling.of(rows), sampling.basis.periods_per_year
-    error = metrics.sharpe_standard_error(samples, year)
-    return _shown(metrics.sharpe.explain(samples, year), lambda v: f"{_ratio(v)} ± {_ratio(error)}")
+    return metrics.sharpe.explain(samples, year), metrics.sharpe_standard_error(samples, year)
 
 
 def _notionals(run: Run, fills: pd.DataFrame) -> Floats:
     """|price · qty · multiplier| of each fill."""
-    multiplier = fills["symbol"].map(run.multiplier).astype(np.float64)
+    multipliers = {symbol: run.multiplier(symbol) for symbol in fills["symbol"].unique()}
+    multiplier = fills["symbol"].map(multipliers).astype(np.float64)
     found: Floats = (fills["price"] * fills["qty"] * multiplier).to_numpy(np.float64)
     return found
 

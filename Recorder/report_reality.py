@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from Recorder.report_svg import Line, axis, chart
-from Recorder.report_text import exact, number
+from Recorder.report_text import exact, number, titled
 from Recorder.report_timeline import Timeline
 from Recorder.run_files import Run
 
@@ -54,7 +54,7 @@ def what_reality_cost(run: Run, extra: Mapping[str, Any] | None, currency: str) 
         COLUMNS,
         name="Equity at other latencies and costs",
     )
-    return f"<h3>Equity, {currency}</h3>{picture}{_finals(curves, own, currency)}"
+    return f"<h3>{titled('Equity', currency)}</h3>{picture}{_finals(curves, own, currency)}"
 
 
 def _table(run: Run, curve: Mapping[str, Any]) -> pd.DataFrame:
@@ -89,7 +89,7 @@ def _finals(curves: Sequence[Mapping[str, Any]], own: Sequence[bool], currency: 
         rows.append(f'<tr><th scope="row">{exact(latency, "ms")}</th>{"".join(cells)}</tr>')
     head = "".join(f'<th scope="col">{exact(cost)} × costs</th>' for cost in costs)
     return (
-        f'<div class="scroll"><table class="finals"><caption>Final equity, {currency}: latency down, costs '
+        f'<div class="scroll"><table class="finals"><caption>{titled("Final equity", currency)}: latency down, costs '
         f"(slippage and commission) across. In colour: the run as it was.</caption>"
         f'<thead><tr><th scope="col">latency</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )

@@ -30,7 +30,7 @@ class Sampling(NamedTuple):
     text: str
 
     def of(self, account: pd.DataFrame) -> Floats:
-        """One epoch's equity at the instants. Empty when they would be more than MAX_GRID."""
+        """One epoch's equity at the instants."""
         ts: Ints = account["ts"].to_numpy(np.int64)
         equity: Floats = account["equity"].to_numpy(np.float64)
         if self.days is not None:
@@ -38,8 +38,6 @@ class Sampling(NamedTuple):
             ends = ends[ends >= ts[0]]
             at_the_end: Floats = equity[np.searchsorted(ts, ends, side="right") - 1]
             return at_the_end
-        if (int(ts[-1]) - int(ts[0])) // self.step_ns >= MAX_GRID:
-            return equity[:0]
         return resample(ts, equity, self.step_ns)[1]
 
 
@@ -56,6 +54,8 @@ def sampling_of(run: Run) -> Sampling:
         weekends = seen < ROUND_THE_CLOCK * spanned
         basis = year_basis(DAY_NS, sessions=weekends)
         return Sampling(DAY_NS, days, basis, "once a day (UTC), on the days with a price")
+    while _longest(run) // step >= MAX_GRID:  # what is not data of seconds may be given less than them
+        step *= 10
     return Sampling(
         step,
         None,
@@ -106,5 +106,10 @@ def _within_a_session(run: Run) -> bool:
     symbols = run.config.get("symbols") or ()
     if not symbols or not all(run.settings("instruments", symbol).get("session") for symbol in symbols):
         return False
+    return _longest(run) < DAY_NS
+
+
+def _longest(run: Run) -> int:
+    """The length of the longest epoch, ns."""
     spans = run.equity.groupby("epoch")["ts"].agg(["min", "max"])
-    return bool((spans["max"] - spans["min"] < DAY_NS).all())
+    return int((spans["max"] - spans["min"]).max()) if len(spans) else 0

@@ -62,22 +62,33 @@ def axis(low: float, high: float, unit: str = "", scale: float = 1.0, marks: int
 
 
 def chart(
-    timeline: Timeline, y: Axis, lines: Sequence[Line], columns: int, over: str = "", **kind: str
+    timeline: Timeline,
+    y: Axis,
+    lines: Sequence[Line],
+    columns: int,
+    *,
+    name: str,
+    over: str = "",
+    digits: int = 2,
+    low: bool = False,
+    area: bool = False,
 ) -> str:
-    """Lines over event time. `over` is SVG drawn on top; `kind`: `name` for readers, `css` class, `area` = "yes"."""
+    """Lines over event time, thinned to `columns`. The first one has a readout, of at most `digits` decimals.
+
+    `name` is for who cannot see it, `over` SVG drawn on top; `low` makes it half as high, `area` fills
+    between the first line and zero.
+    """
     drawn = [_line(timeline, y, line, columns) for line in lines]
-    area = ""
-    if kind.get("area") and drawn and drawn[0].path:
-        area = f'<path class="area" d="{_filled(drawn[0].path, y)}"/>'
+    filled = f'<path class="area" d="{_filled(drawn[0].path, y)}"/>' if area and drawn[0].path else ""
     paths = "".join(f'<path class="{escape(d.style)}" d="{d.path}"/>' for d in drawn if d.path)
     readout = next((d.points for d in drawn if d.points), "")
     empty = "" if paths else '<text class="empty" x="50%" y="50%">nothing to draw</text>'
     return (
-        f'<div class="chart {escape(kind.get("css", ""))}" data-digits="{y.digits + 1}" '
+        f'<div class="chart{" low" if low else ""}" data-digits="{digits}" '
         f'data-scale="{y.scale!r}" data-unit="{escape(y.unit)}">'
-        f'<svg role="img" aria-label="{escape(kind.get("name", "chart"))}">{_grid(timeline, y)}'
+        f'<svg role="img" aria-label="{escape(name)}">{_grid(timeline, y)}'
         f'<svg viewBox="0 0 {SIDE} {SIDE}" preserveAspectRatio="none" width="100%" height="100%">'
-        f"{area}{paths}</svg>{over}{empty}</svg>{readout}</div>"
+        f"{filled}{paths}</svg>{over}{empty}</svg>{readout}</div>"
     )
 
 

@@ -64,6 +64,11 @@ def percent(fraction: object, digits: int = 2, sign: bool = False) -> str:
     return number(fraction * 100, digits, "%", sign) if isinstance(fraction, int | float) else UNDEFINED
 
 
+def titled(name: str, unit: str) -> str:
+    """`Equity, USD`; the name alone where the unit is not known."""
+    return f"{name}, {unit}" if unit else name
+
+
 def duration(seconds: object) -> str:
     """A length of time in the largest unit that leaves at least 1 of it."""
     if not _defined(seconds):

@@ -4,22 +4,24 @@ The arithmetic is recomputed with `trading_lib.money`, the functions that made i
 alone; what comes out otherwise than it was recorded is said, not hidden.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from Recorder.report_text import NS_PER_S, count, duration, exact, instant, number
+from Recorder.report_text import NS_PER_S, duration, exact, instant, number, plural
 from Recorder.report_timeline import Ints, Timeline
 from Recorder.run_files import Run
 from trading_lib.models import Side
 from trading_lib.money import commission, slipped
 
-MOST: Final = 2000  # fills on a page, 0.8 kB each …
-ENDS: Final = 500  # … of more, the first and the last so many, and those that fit the charts
+MOST: Final = 1500  # fills on a page, about 1 kB each …
+ENDS: Final = 400  # … of more, the first and the last so many, and those that fit the charts
 EPOCH_CLOSE: Final = "epoch-close"
 DECIMALS: Final = 12  # of a reference price, searched from none up
-MATCHES: Final = 12  # FIFO matches of one fill that are listed
+MATCHES: Final = 12  # FIFO matches listed as closed by a fill, and as closing it; fewer …
+ALL_MATCHES: Final = 2500  # … where a page would hold more than about so many
 
 Lines = list[tuple[str, str]]  # plain text: the page puts it in as such
 
@@ -44,7 +46,7 @@ def kept(trades: pd.DataFrame, timeline: Timeline) -> Ints:
 class Arithmetic:
     """Works out fills of one run."""
 
-    def __init__(self, run: Run, currency: str) -> None:
+    def __init__(self, run: Run, fills: pd.DataFrame, currency: str) -> None:
         self._run = run
         self._currency = currency
         self._execution = run.settings("OrderManager", "execution")
@@ -52,10 +54,16 @@ class Arithmetic:
             key: (own["ts"].to_numpy(np.int64), own["price"].to_numpy(np.float64))
             for key, own in run.prices.groupby(["epoch", "symbol"], sort=False)
         }
-        keys = ["epoch", "strategy_id", "symbol"]
         matches = run.matched_trades
-        self._entries = _rows(matches, [*keys, "entry_ts", "entry_price"])
-        self._exits = _rows(matches, [*keys, "exit_ts", "exit_price"])
+        touched = matches[matches["entry_ts"].isin(fills["ts"]) | matches["exit_ts"].isin(fills["ts"])]
+        self._entries: dict[Any, list[Any]] = {}
+        self._exits: dict[Any, list[Any]] = {}
+        rows: Iterable[Any] = touched.itertuples(index=False)
+        for match in rows:
+            key = (match.epoch, match.strategy_id, match.symbol)
+            self._entries.setdefault((*key, match.entry_ts, match.entry_price), []).append(match)
+            self._exits.setdefault((*key, match.exit_ts, match.exit_price), []).append(match)
+        self._listed = max(1, min(MATCHES, ALL_MATCHES // max(len(fills), 1)))
 
     def lines(self, fill: Any) -> Lines:
         """What happened, in order: (name, worked out). `fill` is a row of `trades` as a named tuple."""
@@ -128,25 +136,20 @@ class Arithmetic:
     def _lots(self, fill: Any) -> Lines:
         """The FIFO matches this fill is the exit or the entry of."""
         key = (fill.epoch, fill.strategy_id, fill.symbol, fill.ts, fill.price)
-        closing = self._exits.get(key, np.empty(0, np.int64))
-        opening = self._entries.get(key, np.empty(0, np.int64))
+        closing, opening = self._exits.get(key, []), self._entries.get(key, [])
         lines = self._matches("Closes", closing) + self._matches("Closed later", opening)
-        matched = self._run.matched_trades["qty"]
-        left = fill.qty - float(matched.iloc[closing].sum()) - float(matched.iloc[opening].sum())
+        left = fill.qty - sum(match.qty for match in closing) - sum(match.qty for match in opening)
         if left > 1e-9 * fill.qty:
-            lines.append(
-                (
-                    "Still open",
-                    f"{number(left, 6).rstrip('0').rstrip('.')} of {exact(fill.qty)}, never closed",
-                )
-            )
+            lines.append(("Still open", f"{exact(round(left, 9))} of {exact(fill.qty)}, never closed"))
+        elif left < -1e-9 * fill.qty:
+            lines.append(("Shared", "with other fills of the same instant and price"))
         return lines
 
-    def _matches(self, name: str, rows: Ints) -> Lines:
-        table = self._run.matched_trades.iloc[rows[:MATCHES]]
-        lines = [(name, self._match(match)) for match in table.itertuples(index=False)]
-        if len(rows) > MATCHES:
-            lines.append((name, f"and {count(len(rows) - MATCHES)} more lots, in matched_trades.csv"))
+    def _matches(self, name: str, matches: list[Any]) -> Lines:
+        lines = [(name, self._match(match)) for match in matches[: self._listed]]
+        if len(matches) > self._listed:
+            more = plural(len(matches) - self._listed, "more lot")
+            lines.append((name, f"and {more}, in matched_trades.csv"))
         return lines
 
     def _match(self, match: Any) -> str:
@@ -157,17 +160,13 @@ class Arithmetic:
         held = duration((match.exit_ts - match.entry_ts) / NS_PER_S)
         return (
             f"{exact(match.qty)} {'long' if bought else 'short'}, {exact(match.entry_price)} → "
-            f"{exact(match.exit_price)}, held {held}: {exact(match.qty)} × ({exact(high)} − {exact(low)}){times} = "
-            f"{self._money(match.gross, 4, sign=True)} gross, {self._money(match.net, 4, sign=True)} net"
+            f"{exact(match.exit_price)}, held {held}\n"
+            f"{exact(match.qty)} × ({exact(high)} − {exact(low)}){times} = {self._money(match.gross, 4, sign=True)}\n"
+            f"net of both commissions {self._money(match.net, 4, sign=True)}"
         )
 
     def _money(self, amount: float, digits: int = 2, sign: bool = False) -> str:
         return number(amount, digits, self._currency, sign)
-
-
-def _rows(table: pd.DataFrame, keys: list[str]) -> dict[Any, Ints]:
-    """The rows that share a key."""
-    return {key: np.asarray(rows) for key, rows in table.groupby(keys, sort=False).indices.items()}
 
 
 def _gives(reference: float, price: float, bps: float, sign: int) -> bool:

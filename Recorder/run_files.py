@@ -14,7 +14,8 @@
 
 Types: `epoch` and every `ts` are int64 (ns UTC, event time, never through a float); `utc` columns are the
 same instants as datetime64[ns, UTC]; names, sides, ids and tags are str (empty, never NaN); the other
-columns named here are float64, read back to the very bits that were written (empty: NaN). Columns that a later
+columns named here are float64, read back to the very bits that were written; those in MAY_BE_EMPTY are NaN where the file has nothing,
+and a row that lacks another number is left out, and noted. Columns that a later
 version adds are kept as pandas takes them. `ts` may jump back where `epoch` grows.
 """
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import pandas as pd
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -44,9 +46,14 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 INTEGERS: Final = frozenset({"epoch", "ts", "entry_ts", "exit_ts"})
 TEXTS: Final = frozenset({"strategy_id", "client_order_id", "symbol", "side", "tag"})
+MAY_BE_EMPTY: Final = frozenset({"last_price", "slippage_bps", "latency_ms"})
 TIMES: Final = ("ts", "entry_ts", "exit_ts")
 MONEY: Final = ("cash", "unrealized", "realized", "commission", "equity")
 POSITION: Final = "position_"  # + symbol: a column of `equity`
+# From pandas 3.1 on floats are read exactly, and being told to is deprecated.
+EXACT: Final[Mapping[str, Any]] = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
 SIGNS: Final = frozenset({"manifest.json", "config.json", *(f"{name}.csv" for name in COLUMNS)})
 
 
@@ -78,7 +85,7 @@ class Run(msgspec.Struct, frozen=True, eq=False):
     @property
     def strategies(self) -> list[str]:
         """The ids of the strategies that have an account or a fill, sorted."""
-        return sorted(set(self.equity["strategy_id"]) | set(self.trades["strategy_id"]))
+        return sorted(set(self.equity["strategy_id"].unique()) | set(self.trades["strategy_id"].unique()))
 
     def settings(self, *keys: str) -> dict[str, Any]:
         """A section of the effective configuration; {} when the run did not leave it."""
@@ -164,7 +171,7 @@ def _table(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFra
             raise NotARun(f"{path}: column {absent[0]} is missing")
         if isinstance(source, io.BytesIO):
             source.seek(0)
-        return _typed(_read(source, header))
+        return _typed(_whole_rows(_read(source, header), columns, path.name, notes))
     except OSError as fault:
         raise NotARun(f"{path}: cannot be read: {fault.strerror}") from None
     except ValueError as fault:  # pandas says everything that is wrong in a file by a subclass of it
@@ -175,13 +182,25 @@ def _read(source: Path | io.BytesIO, header: list[str]) -> pd.DataFrame:
     known = {name for columns in COLUMNS.values() for name in columns}
     kinds = {name: _dtype(name) for name in header if name in known or name.startswith(POSITION)}
     empty = {name: [""] for name, kind in kinds.items() if kind == "float64"}
-    return pd.read_csv(
+    table: pd.DataFrame = pd.read_csv(
         source,
         dtype=kinds,
         na_values=empty,
         keep_default_na=False,  # a symbol may be called NA
-        float_precision="round_trip",
+        **EXACT,
     )
+    return table
+
+
+def _whole_rows(table: pd.DataFrame, columns: tuple[str, ...], file: str, notes: list[str]) -> pd.DataFrame:
+    """The rows that have every number they must have."""
+    needed = [name for name in columns if _dtype(name) == "float64" and name not in MAY_BE_EMPTY]
+    whole = np.isfinite(table[needed].to_numpy(np.float64)).all(axis=1)
+    if whole.all():
+        return table
+    n = int(len(whole) - whole.sum())
+    notes.append(f"{file}: rows left out for want of a number: {n:,}")
+    return table[whole].reset_index(drop=True)
 
 
 def _dtype(column: str) -> str:

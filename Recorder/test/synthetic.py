@@ -119,8 +119,9 @@ def write_run(
         folder / "equity.csv", (*COLUMNS["equity"][:3], *positions, *COLUMNS["equity"][3:]), rows["equity"]
     )
     write_table(folder / "prices.csv", COLUMNS["prices"], rows["prices"])
+    gaps = dict.fromkeys(symbols, step * len(symbols))
     (folder / "manifest.json").write_text(
-        json.dumps(manifest(symbols, **{"epochs": epochs, **manifest_keys}))
+        json.dumps(manifest(symbols, **{"epochs": epochs, "median_gap_ns": gaps, **manifest_keys}))
     )
     (folder / "config.json").write_text(json.dumps(config(symbols)))
     return folder

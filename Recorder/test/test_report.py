@@ -1,0 +1,332 @@
+"""report.html says what the files say, of any run, and needs nothing but itself."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from Recorder.report import reproduce, write_report
+from Recorder.report_text import exact, number
+from Recorder.report_trades import MOST, Arithmetic
+from Recorder.run_files import COLUMNS, NotARun, load_run
+from Recorder.test.synthetic import COMMISSION, LATENCY, START, config, manifest, write_run, write_table
+
+VOID = {"meta", "link", "br"}
+HOSTILE = '<script>alert("1")</script>&\'"'
+
+
+class Page(HTMLParser):
+    """The rows of the table of fills, the text a reader sees, and whether every element is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.texts: list[str] = []
+        self.rows: list[list[str]] = []
+        self.scripts: dict[str | None, str] = {}
+        self.tags: list[str] = []
+        self._open: list[tuple[str, str | None]] = []
+        self._in_fills = False
+        self.feed(self.source)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = dict(attrs)
+        self.tags.append(tag)
+        if tag not in VOID:
+            self._open.append((tag, names.get("id")))
+        if tag == "table":
+            self._in_fills = names.get("id") == "fills"
+        if tag == "tr" and self._in_fills:
+            self.rows.append([])
+        if tag == "td" and self._in_fills:
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element that is closed where it is opened."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop()[0] == tag
+        self._in_fills = self._in_fills and tag != "table"
+
+    def handle_data(self, data: str) -> None:
+        tag, name = self._open[-1] if self._open else ("", None)
+        if tag == "script":
+            self.scripts[name] = data
+        elif tag != "style":
+            self.texts.append(data)
+            if self._in_fills and self.rows and self.rows[-1]:
+                self.rows[-1][-1] += data
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+    @property
+    def fills(self) -> list[list[str]]:
+        return [row for row in self.rows if row]
+
+    @property
+    def arithmetic(self) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = json.loads(self.scripts["arithmetic"])
+        return found
+
+
+def report(folder: Path, extra: dict[str, Any] | None = None) -> Page:
+    return Page(write_report(folder, extra))
+
+
+def set_manifest(folder: Path, **keys: Any) -> None:
+    (folder / "manifest.json").write_text(json.dumps(manifest(("AAPL", "MSFT"), **keys)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run"), strategies=("mean", "sma_news"), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return report(folder)
+
+
+def test_the_rows_of_the_page_are_the_rows_of_trades_csv(folder: Path, page: Page) -> None:
+    trades = load_run(folder).trades
+    assert len(page.fills) == len(trades) > 50
+    for cells, fill in zip(page.fills, trades.itertuples(index=False), strict=True):
+        number_, epoch, _, strategy, order, symbol, side, qty, price, *_, tag = cells
+        assert (epoch, strategy, order) == (str(fill.epoch), fill.strategy_id, fill.client_order_id)
+        assert (symbol, side, tag) == (fill.symbol, fill.side, fill.tag)
+        assert float(qty.replace(",", "")) == fill.qty
+        assert float(price.replace(",", "")) == fill.price
+        assert page.arithmetic[str(int(number_) - 1)][0].startswith(f"#{number_} {side} {qty} {symbol}")
+
+
+def test_every_fill_is_marked_on_its_symbols_chart(folder: Path, page: Page) -> None:
+    marked = [int(row) for row in re.findall(r'<use [^>]*data-fill="(\d+)"', page.source)]
+    assert sorted(marked) == list(range(len(load_run(folder).trades)))
+
+
+def test_final_equity_is_the_one_of_equity_csv(folder: Path, page: Page) -> None:
+    found = re.search(r'data-value="([^"]+)"', page.source)
+    assert found is not None
+    run = load_run(folder)
+    last = run.equity.groupby("strategy_id")["equity"].last()
+    assert float(found[1]) == pytest.approx(float(last.sum()), rel=1e-15)
+    assert number(float(last.sum()), 2) in page.text
+
+
+def test_equity_drawn_ends_at_the_final_equity(tmp_path: Path) -> None:
+    page = report(write_run(tmp_path))
+    points = json.loads(re.findall(r'<script type="application/json">(\{.*?\})</script>', page.source)[0])
+    equity = load_run(tmp_path).equity
+    assert points["value"][-1] == equity["equity"].iloc[-1]
+    assert points["start"] + points["ms"][-1] == equity["ts"].iloc[-1] // 1_000_000
+
+
+@pytest.mark.parametrize("strategies", [("one",), ("one", "two", "three")])
+def test_no_number_is_nan_or_infinite(tmp_path: Path, strategies: tuple[str, ...]) -> None:
+    page = report(write_run(tmp_path, ticks=60, strategies=strategies, epochs=2))
+    assert not re.search(r"\b(nan|inf|infinity|none)\b", page.text, re.IGNORECASE)
+    assert not re.search(r'="(nan|inf)|[MLV ](nan|inf)\b', page.source, re.IGNORECASE)
+
+
+def test_the_page_needs_nothing_from_anywhere(page: Page) -> None:
+    assert "http" not in page.source
+    assert not re.search(r"""(src|href)=["'](?!data:,|#)""", page.source)
+    assert not re.search(r"@import|url\(|fetch\(|import\(|XMLHttpRequest", page.source)
+
+
+def test_foreign_text_is_text(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, strategies=(HOSTILE,), why_not=[HOSTILE], comparable=False, run_id=HOSTILE)
+    fill = (1, START, HOSTILE, HOSTILE, HOSTILE, "BUY", 1.0, 100.01, 0.005, 1.0, 50.0, HOSTILE)
+    write_table(folder / "trades.csv", COLUMNS["trades"], [fill])
+    plain, page = report(write_run(tmp_path / "plain")), report(folder)
+    assert page.tags.count("script") - plain.tags.count("script") <= 1  # one more chart
+    assert page.fills[0][3:6] == [HOSTILE] * 3
+    assert page.fills[0][-1] == HOSTILE
+    assert "</script>" not in page.scripts["arithmetic"]
+    assert HOSTILE in page.arithmetic["0"][0]
+    assert HOSTILE in page.text
+
+
+def test_a_run_killed_before_its_first_row_gives_a_page_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    text = report(tmp_path).text
+    assert "it was killed, or is still going on" in text
+    assert "trades.csv is missing" in text
+    assert "Not a single fill." in text
+    assert "Take it as not comparable" in text
+
+
+@pytest.mark.parametrize("key", sorted(manifest(("A",))))
+def test_a_manifest_may_lack_any_key(tmp_path: Path, key: str) -> None:
+    folder = write_run(tmp_path, ticks=60)
+    found = manifest(("AAPL", "MSFT"))
+    del found[key]
+    (folder / "manifest.json").write_text(json.dumps(found))
+    assert len(report(folder).fills) == len(load_run(folder).trades)
+
+
+def test_a_run_without_fills_has_its_equity_and_reasons_for_what_is_undefined(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, ticks=60, every=10**9)
+    text = report(folder).text
+    assert "Not a single fill." in text
+    assert "no trades" in text
+    assert "100,000.00" in text
+
+
+def test_a_run_of_any_length_gives_a_small_page(tmp_path: Path) -> None:
+    symbols = tuple(f"S{k:02d}" for k in range(60))
+    folder = write_run(tmp_path, ticks=30_000, every=2, symbols=symbols)
+    run = load_run(folder)
+    page = report(folder)
+    assert len(run.trades) > 10_000
+    assert len(page.source) < 3_000_000
+    assert MOST / 2 < len(page.fills) <= MOST
+    assert f"of {len(run.trades):,} fills are on this page" in page.text
+    assert "20 more symbols are in prices.csv" in page.text
+    first, last = page.fills[0][0], page.fills[-1][0]
+    assert (first, last) == ("1", str(len(run.trades)))
+
+
+def test_the_arithmetic_of_a_fill_is_worked_from_the_tick_to_the_cash(tmp_path: Path) -> None:
+    folder = tmp_path
+    set_manifest(folder)
+    write_table(
+        folder / "prices.csv", COLUMNS["prices"], [(1, START, "AAPL", 200.0), (1, START + 1, "AAPL", 300.0)]
+    )
+    entry = (1, START, "s", "7.0", "AAPL", "BUY", 10.0, 200.02, 0.10001, 1.0, 50.0, "")
+    exit_ = (1, START + 10**9, "s", "9.0", "AAPL", "SELL", 4.0, 299.97, 0.059994, 1.0, 50.0, "")
+    write_table(folder / "trades.csv", COLUMNS["trades"], [entry, exit_])
+    match = (1, "s", "AAPL", "BUY", 4.0, START, START + 10**9, 200.02, 299.97, 399.8, 399.700002)
+    write_table(folder / "matched_trades.csv", COLUMNS["matched_trades"], [match])
+    first, second = (dict(map(tuple, lines[1:])) for lines in report(folder).arithmetic.values())
+    assert first["Order"] == "7.0: order 0 caused by tape record 7; 50 ms after it at the market"
+    assert first["Tick used"] == "200, 2025-01-02 14:30:00 (0 s before the fill)"
+    assert first["Price"] == "200 × (1 + 1/10⁴) = 200.02"
+    assert first["Slippage"] == "1 bps to the worse side, cost 0.2000 USD"
+    assert first["Notional"] == "10 × 200.02 = 2,000.20 USD"
+    assert first["Commission"] == "0.5 bps of the notional = 0.1000 USD"
+    assert first["Cash"] == "− notional − commission = −2,000.30 USD"
+    assert first["Still open"] == "6 of 10, never closed"
+    assert second["Price"] == "300 × (1 − 1/10⁴) = 299.97"
+    assert second["Cash"] == "+ notional − commission = +1,199.82 USD"
+    assert second["Closes"] == (
+        "4 long, 200.02 → 299.97, held 1 s\n4 × (299.97 − 200.02) = +399.8000 USD\n"
+        "net of both commissions +399.7000 USD"
+    )
+
+
+def test_every_fill_finds_the_very_tick_it_was_filled_against(folder: Path) -> None:
+    run = load_run(folder)
+    work = Arithmetic(run, run.trades, "USD")
+    for fill in run.trades.itertuples(index=False):
+        lines = dict(work.lines(fill))
+        assert "before the fill" in lines["Tick used"]
+        assert f"{COMMISSION} bps of the notional" in lines["Commission"]
+        assert "as recorded" not in lines["Commission"]
+
+
+def test_without_prices_the_reference_is_worked_back_from_the_price(folder: Path, tmp_path: Path) -> None:
+    run = load_run(folder)
+    expected = {
+        (fill.epoch, fill.ts): dict(Arithmetic(run, run.trades, "").lines(fill))["Price"]
+        for fill in run.trades.iloc[:20].itertuples(index=False)
+    }
+    for name in ("trades", "equity"):
+        (tmp_path / f"{name}.csv").write_bytes((folder / f"{name}.csv").read_bytes())
+    alone = load_run(tmp_path)
+    for fill in alone.trades.iloc[:20].itertuples(index=False):
+        lines = dict(Arithmetic(alone, alone.trades, "").lines(fill))
+        assert lines["Price"] == expected[fill.epoch, fill.ts]
+        assert "worked back from the price" in lines["Tick used"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"comparable": False, "why_not": ["gap at seq 5"]}, "No: gap at seq 5."),
+        ({"comparable": False}, "the manifest does not say why"),
+        ({"gaps": 1, "missed": 40}, "1 gap in the data, 40 records missed."),
+        ({"dropped": {"plain client frames": 12}}, "plain client frames 12."),
+        ({"waiting_at_end": 2}, "2 orders still waiting when the data ended"),
+        ({"size_series": ["AAPL.SIZE"]}, "sum to at most its size: AAPL.SIZE"),
+        ({"tape": "not replayable: from seq 9"}, "not replayable: from seq 9."),
+        ({"median_gap_ns": {"AAPL": 10 * LATENCY + 1}}, "AAPL: filled at the signal's own price"),
+    ],
+)
+def test_the_assumptions_say_what_the_manifest_says(tmp_path: Path, keys: dict[str, Any], said: str) -> None:
+    set_manifest(tmp_path, **keys)
+    assert said in report(tmp_path).text
+
+
+def test_ticks_at_most_ten_latencies_apart_are_no_daily_data(tmp_path: Path) -> None:
+    set_manifest(tmp_path, median_gap_ns={"AAPL": 10 * LATENCY})
+    assert "signal's own price" not in report(tmp_path).text
+
+
+def test_the_same_orders_at_other_costs_are_a_fan_with_the_run_in_it(folder: Path) -> None:
+    def curve(latency: int, cost: int) -> dict[str, Any]:
+        ts = [START, START + 10**9, START]  # back: a new epoch
+        return {
+            "latency_ms": latency,
+            "cost_factor": cost,
+            "ts": ts,
+            "equity": [1.0, 2.0, 1000.0 * latency + cost],
+        }
+
+    extra = {
+        "latency_ms": [0, 50],
+        "cost_factor": [0, 1],
+        "curves": [curve(a, b) for a in (0, 50) for b in (0, 1)],
+    }
+    page = report(folder, extra)
+    assert len(re.findall(r'class="fan curve\d', page.source)) == 4
+    assert page.source.count('curve3 own"') == 1
+    assert '<td tabindex="0" data-curve="3" class=own>50,001.00</td>' in page.source
+
+
+def test_without_refilled_orders_the_page_says_why_there_is_no_fan(page: Page) -> None:
+    assert "Not computed for this page." in page.text
+
+
+def test_the_command_runs_the_configuration_the_run_kept(folder: Path, tmp_path: Path) -> None:
+    assert reproduce(load_run(folder)) == f"python main.py {(folder / 'config.json').resolve()}"
+    spaced = tmp_path / "a run"
+    spaced.mkdir()
+    (spaced / "config.json").write_text(json.dumps(config(("A",))))
+    assert reproduce(load_run(spaced)).endswith("a run/config.json'")
+
+
+def test_a_report_is_written_anew_and_whole(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, ticks=60)
+    first = write_report(folder).read_text()
+    assert write_report(folder).read_text() == first
+    assert {path.name for path in folder.iterdir() if "report" in path.name} == {"report.html"}
+
+
+def test_what_is_no_run_gets_no_report(tmp_path: Path) -> None:
+    with pytest.raises(NotARun):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.1, "0.1"), (1234567.0, "1,234,567"), (-0.5, "−0.5"), (1e-9, "1e−09"), (np.nan, "–"), (None, "–")],
+)
+def test_exact_loses_nothing(value: float | None, text: str) -> None:
+    assert exact(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(-0.001, "0.00"), (-1234.5, "−1,234.50"), (float("inf"), "–"), (0, "0.00")]
+)
+def test_numbers_have_no_negative_zero(value: float, text: str) -> None:
+    assert number(value) == text
