@@ -13,10 +13,10 @@
 | `prices` | a price of one symbol | utc |
 
 Types: `epoch` and every `ts` are int64 (ns UTC, event time, never through a float); `utc` columns are the
-same instants as datetime64[ns, UTC]; names, sides, ids and tags are str (empty, never NaN); the other
-columns named here are float64, read back to the very bits that were written; those in MAY_BE_EMPTY are NaN where the file has nothing,
-and a row that lacks another number is left out, and noted. Columns that a later
-version adds are kept as pandas takes them. `ts` may jump back where `epoch` grows.
+same instants as datetime64[ns, UTC]; names, sides, ids and tags are str (empty, never NaN). The other
+columns named here are float64, read back to the very bits that were written. Those in MAY_BE_EMPTY are
+NaN where the file has nothing; a row that lacks another number is left out, and noted. Columns that a
+later version adds are kept as pandas takes them. `ts` may jump back where `epoch` grows.
 """
 
 import io
@@ -181,7 +181,7 @@ def _table(path: Path, columns: tuple[str, ...], notes: list[str]) -> pd.DataFra
 def _read(source: Path | io.BytesIO, header: list[str]) -> pd.DataFrame:
     known = {name for columns in COLUMNS.values() for name in columns}
     kinds = {name: _dtype(name) for name in header if name in known or name.startswith(POSITION)}
-    empty = {name: [""] for name, kind in kinds.items() if kind == "float64"}
+    empty = {name: ["", "nan"] for name, kind in kinds.items() if kind == "float64"}
     table: pd.DataFrame = pd.read_csv(
         source,
         dtype=kinds,
@@ -200,7 +200,8 @@ def _whole_rows(table: pd.DataFrame, columns: tuple[str, ...], file: str, notes:
         return table
     n = int(len(whole) - whole.sum())
     notes.append(f"{file}: rows left out for want of a number: {n:,}")
-    return table[whole].reset_index(drop=True)
+    kept: pd.DataFrame = table[whole].reset_index(drop=True)
+    return kept
 
 
 def _dtype(column: str) -> str:
