@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 from rich.console import Console
 
-from config import DEFAULT_CONFIG, Config, ConfigError, load_config, resolve
+from config import DEFAULT_CONFIG, ConfigError, load_config, resolve
 from logger import close_logger, get_logger
 from runtime.output import Output
 from runtime.part import EXIT_CONFIG
@@ -25,17 +25,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="more on the console; twice: all")
     arguments = parser.parse_args(argv)
     try:
-        config = load_config(arguments.config)
-        make_folders(config)
+        return supervise(arguments.config, arguments.verbose)
     except ConfigError as fault:
         print(fault, file=sys.stderr)
         return EXIT_CONFIG
-    log = get_logger("main", resolve(config.run.log_dir), console=False)
+
+
+def supervise(path: Path, verbose: int) -> int:
+    """Run the system that a configuration describes; returns the exit code. Raises ConfigError."""
+    config = load_config(path)
+    try:
+        log = get_logger("main", resolve(config.run.log_dir), console=False)
+    except OSError as fault:
+        raise ConfigError(f"run.log_dir = {config.run.log_dir!r}: {fault.strerror}") from None
     try:
         with (
             Output(sys.stdout) as output,
             View(Console(file=cast(TextIO, output))) as view,
-            Supervisor(arguments.config, config, log, view.say, arguments.verbose) as supervisor,
+            Supervisor(path, config, log, view.say, verbose) as supervisor,
         ):
             view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
             exit_code = supervisor.run(view.show)
@@ -45,16 +52,6 @@ def main(argv: list[str] | None = None) -> int:
         return exit_code
     finally:
         close_logger(log)
-
-
-def make_folders(config: Config) -> None:
-    """The folders a run writes to. Raises ConfigError naming the key of one that cannot be written."""
-    for key in ("log_dir", "export_dir"):
-        folder = resolve(getattr(config.run, key))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise ConfigError(f"run.{key} = {str(folder)!r}: {fault.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from config import ROOT, Config, resolve, to_json
+from config import ROOT, Config, ConfigError
 from runtime.child import Child, State
 from runtime.loop import EventLoop
 from runtime.part import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from runtime.run_folder import open_run_folder
 from runtime.status_socket import StatusSocket
 from shared_memory_utils import new_run_id, unlink_all
 
@@ -37,14 +38,17 @@ SCRIPTS: Final = {
 
 
 class Supervisor:
-    """Owns the children, the run's folder and its status socket."""
+    """Owns the children, the run's folder and its status socket. Raises ConfigError without a folder."""
 
     def __init__(
         self, config_path: Path, config: Config, log: logging.Logger, say: Callable[[str], None], verbose: int
     ) -> None:
         self.config = config
         self.run_id = new_run_id()
-        self.run_dir = resolve(config.run.export_dir) / self.run_id
+        try:
+            self.run_dir = open_run_folder(config, self.run_id)
+        except OSError as fault:
+            raise ConfigError(f"run.export_dir = {config.run.export_dir!r}: {fault.strerror}") from None
         self._log = log
         self._say = say
         self._loop = EventLoop()
@@ -56,8 +60,6 @@ class Supervisor:
         self._started = time.monotonic()
         self._exit_code = EXIT_OK
         self._failed = False
-        self.run_dir.mkdir(parents=True)
-        (self.run_dir / "config.json").write_bytes(to_json(config))
         self._socket = StatusSocket(self._loop, self.run_dir / "status.sock")
         self._wake, self._waker = socket.socketpair()
         for end in (self._wake, self._waker):

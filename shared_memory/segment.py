@@ -152,13 +152,16 @@ class Segment:
             raise SegmentError(f"shared memory segment {name!r}: {fault.strerror}") from None
         if os.fstat(fd).st_size < mmap.PAGESIZE:
             os.close(fd)
-            raise SegmentError(f"shared memory segment {name!r} is too small to be ours")
+            raise SegmentError(_foreign(name, "it is smaller than a header"))
         segment = cls(name, fd, writable)
         found = (segment.words[MAGIC], segment.words[VERSION])
         if found != (magic, LAYOUT_VERSION):
             segment.close()
             raise SegmentError(
-                f"shared memory segment {name!r} has another layout (magic {found[0]:#x}, version {found[1]})"
+                _foreign(
+                    name,
+                    f"its layout is {found[0]:#x} version {found[1]}, not {magic:#x} version {LAYOUT_VERSION}",
+                )
             )
         return segment
 
@@ -296,6 +299,13 @@ class Segment:
             named, mine = self.path.stat(), os.fstat(self.fd)
             if (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino):
                 self.path.unlink()
+
+
+def _foreign(name: str, why: str) -> str:
+    return (
+        f"{SHM_DIR / name} is not a segment of this version ({why}): "
+        "remove the file if nothing uses it, or change OrderBook.shared_memory_name"
+    )
 
 
 def _nameless_file(name: str) -> tuple[int, Path | None]:

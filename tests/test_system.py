@@ -352,6 +352,14 @@ def test_a_folder_that_cannot_be_made_is_named_with_its_key(tmp_path: Path, key:
         assert f"run.{key}" in process.output
 
 
+def test_a_run_folder_that_cannot_be_made_is_named_with_its_key(tmp_path: Path) -> None:
+    config = write_config(tmp_path, system_config(tmp_path, run={"export_dir": "/proc"}))  # not even by root
+    with running(["main.py", str(config)], tmp_path) as process:
+        assert process.popen.wait(30) == 78
+        assert "run.export_dir = '/proc': " in process.output
+        assert "Traceback" not in process.output
+
+
 def test_a_full_disk_under_the_logs_is_said_and_stops_nobody(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
