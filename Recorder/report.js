@@ -97,11 +97,11 @@ for (const chart of all(".chart")) {
       if (xy[2 * middle] <= x) low = middle; else high = middle - 1;
     }
     const shown = (value[low] * scale).toLocaleString("en-US", { minimumFractionDigits: Math.min(2, digits), maximumFractionDigits: +digits });
+    show(true);
     readout.textContent = `${clock(start + ms[low])} · ${shown} ${unit}`;
     for (const end of ["x1", "x2"]) hair.setAttribute(end, `${xy[2 * low] / 10}%`);
     for (const [end, y] of [["y1", "0"], ["y2", "100%"]]) hair.setAttribute(end, y);
     readout.style.left = `${Math.max(0, Math.min(xy[2 * low] / 1000 * box.width - readout.offsetWidth / 2, chart.clientWidth - readout.offsetWidth))}px`;
-    show(true);
   });
 }
 

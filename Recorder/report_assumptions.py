@@ -120,10 +120,11 @@ def _costs(execution: Mapping[str, Any], currency: str) -> list[Fact]:
     if not execution:
         return []
     rate = exact(execution.get("commission_bps"), "bps")
-    fixed = exact(execution.get("commission_fixed"), currency)
+    fixed = execution.get("commission_fixed")
+    first = f", and {exact(fixed, currency)} with an order's first fill" if fixed else ""
     return [
         Fact("Slippage", f"{exact(execution.get('slippage_bps'), 'bps')}, always to the worse side."),
-        Fact("Commission", f"{rate} of the notional filled, and {fixed} with an order's first fill."),
+        Fact("Commission", f"{rate} of the notional filled{first}."),
         Fact(
             "Initial cash",
             f"{number(execution.get('initial_cash'), 2, currency)} for each strategy. No interest.",
@@ -152,11 +153,12 @@ def _data(run: Run) -> list[Fact]:
         facts.append(Fact("Tape", f"{escape(tape)}.", warns=True))
     elif tape:
         facts.append(Fact("Tape", "Complete: the run can be replayed."))
-    seeds = seen.get("seeds") or (
-        {"run": run.config["run"]["seed"]} if "seed" in run.config.get("run", {}) else {}
+    seeds = seen.get("seeds")
+    if not isinstance(seeds, dict):
+        seeds = {"run": run.settings("run").get("seed", UNKNOWN)}
+    facts.append(
+        Fact("Seeds", ", ".join(f"{escape(name)} {escape(seed)}" for name, seed in seeds.items()) + ".")
     )
-    pairs = seeds.items() if isinstance(seeds, dict) else [("run", seeds)]
-    facts.append(Fact("Seeds", ", ".join(f"{escape(k)} {escape(v)}" for k, v in pairs) or UNKNOWN))
     return facts
 
 

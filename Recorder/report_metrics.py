@@ -13,7 +13,7 @@ import pandas as pd
 from Recorder.report_sampling import Sampling
 from Recorder.report_text import NS_PER_S, UNDEFINED, count, duration, escape, number, percent, titled
 from Recorder.report_timeline import Floats, Ints
-from Recorder.run_files import Run
+from Recorder.run_files import Run, initial_cash
 from trading_lib import metrics
 
 MOST_EPOCHS: Final = 20  # with a table, from the first
@@ -49,7 +49,7 @@ def summarize(total: pd.DataFrame, sampling: Sampling) -> Summary:
     if not len(total):
         return Summary()
     equity = total["equity"].to_numpy(np.float64)
-    initial, final = _initial(total), float(equity[-1])
+    initial, final = initial_cash(total), float(equity[-1])
     ratio, basis = "per epoch", "see Metrics"
     if total["epoch"].nunique() == 1:
         found, error = _sharpe(total, sampling)
@@ -86,18 +86,13 @@ def metrics_tables(run: Run, total: pd.DataFrame, sampling: Sampling, money: str
     return tables
 
 
-def _initial(account: pd.DataFrame) -> float:
-    end = account.iloc[-1]
-    return round(float(end["equity"] - end["realized"] - end["unrealized"] + end["commission"]), 6)
-
-
 def _scope(run: Run, name: str, account: pd.DataFrame, epoch: int) -> Scope:
     def own(table: pd.DataFrame) -> pd.DataFrame:
         rows = table[table["epoch"] == epoch]
         return rows if name == "all" or len(run.strategies) == 1 else rows[rows["strategy_id"] == name]
 
     before = account[account["epoch"] < epoch]
-    start = (_initial(account), 0.0)
+    start = (initial_cash(account), 0.0)
     if len(before):
         start = (float(before["equity"].iloc[-1]), float(before["commission"].iloc[-1]))
     rows = account[account["epoch"] == epoch].sort_values("ts", kind="stable")

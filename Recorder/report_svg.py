@@ -41,7 +41,7 @@ class Axis(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of points (epoch, ts, y), ascending in x. Values that are not finite are left out."""
+    """A line of points (epoch, ts, y), all finite."""
 
     epoch: Ints
     ts: Ints
@@ -129,11 +129,10 @@ class _Drawn(NamedTuple):
 
 
 def _line(timeline: Timeline, y: Axis, line: Line, columns: int) -> _Drawn:
-    good = np.isfinite(line.y)
-    epoch, ts, values = line.epoch[good], line.ts[good], line.y[good]
-    x = timeline.place(epoch, ts)
-    rows = thinned(x, values, columns)
-    epoch, ts, values, x = epoch[rows], ts[rows], values[rows], x[rows]
+    x = timeline.place(line.epoch, line.ts)
+    order = np.argsort(x, kind="stable")  # late rows of a file, if any
+    rows = order[thinned(x[order], line.y[order], columns)]
+    epoch, ts, values, x = line.epoch[rows], line.ts[rows], line.y[rows], x[rows]
     begins = np.diff(epoch, prepend=epoch[:1] - 1) != 0
     path = "".join(
         f"{'M' if begin else 'L'}{px:.1f} {py:.1f}"

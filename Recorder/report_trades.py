@@ -4,7 +4,7 @@ The arithmetic is recomputed with `trading_lib.money`, the functions that made i
 alone; what comes out otherwise than it was recorded is said, not hidden.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,20 +26,20 @@ ALL_MATCHES: Final = 2500  # … where a page would hold more than about so many
 Lines = list[tuple[str, str]]  # plain text: the page puts it in as such
 
 
-def kept(trades: pd.DataFrame, timeline: Timeline) -> Ints:
-    """The rows of `trades` that go on the page, ascending: all, or both ends and one BUY and SELL per stretch."""
+def kept(trades: pd.DataFrame, timeline: Timeline, charted: Sequence[str]) -> Ints:
+    """The rows of `trades` that go on the page, ascending.
+
+    All of them; of too many both ends, and for each charted symbol the first BUY and SELL in each of some
+    equal stretches of the time axis.
+    """
     n = len(trades)
     if n <= MOST:
         return np.arange(n)
-    stretches = max((MOST - 2 * ENDS) // (2 * trades["symbol"].nunique()), 1)
-    places = pd.DataFrame(
-        {
-            "symbol": trades["symbol"],
-            "side": trades["side"],
-            "stretch": (timeline.x(trades) * stretches).astype(np.int64).clip(max=stretches - 1),
-        }
-    )
-    marked = np.flatnonzero(~places.duplicated().to_numpy())[: MOST - 2 * ENDS]
+    stretches = max((MOST - 2 * ENDS) // (2 * len(charted)), 1)
+    places = trades.loc[trades["symbol"].isin(charted), ["symbol", "side"]]
+    x = timeline.x(trades)[places.index]
+    places["stretch"] = np.minimum((x * stretches).astype(np.int64), stretches - 1)
+    marked = places.index[~places.duplicated()].to_numpy(np.int64)[: MOST - 2 * ENDS]
     return np.unique(np.concatenate((np.arange(ENDS), np.arange(n - ENDS, n), marked)))
 
 

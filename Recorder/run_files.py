@@ -106,16 +106,15 @@ class Run(msgspec.Struct, frozen=True, eq=False):
     def total_equity(self) -> pd.DataFrame:
         """The strategies' accounts joined on (epoch, ts): epoch, ts, then positions and money summed over them.
 
-        Between its rows a strategy's account stays as it was; before its first one it holds its initial cash
-        (equity − realized − unrealized + commission, which is the same in each of its rows) and nothing else.
+        Between its rows a strategy's account stays as it was; before its first one it holds its initial cash and
+        nothing else.
         """
         rows = self.equity.drop_duplicates(["epoch", "ts", "strategy_id"], keep="last")
         columns = [*self.position_columns, *MONEY]
         index = pd.MultiIndex.from_frame(rows[["epoch", "ts"]]).unique().sort_values()
         total = pd.DataFrame(0.0, index=index, columns=columns)
         for _, own in rows.groupby("strategy_id", sort=True):
-            first = own.iloc[0]
-            initial = first["equity"] - first["realized"] - first["unrealized"] + first["commission"]
+            initial = initial_cash(own)
             account = own.set_index(["epoch", "ts"])[columns].reindex(index).ffill()
             total += account.fillna(dict.fromkeys(columns, 0.0) | {"cash": initial, "equity": initial})
         return total.reset_index()
@@ -123,6 +122,12 @@ class Run(msgspec.Struct, frozen=True, eq=False):
     def __repr__(self) -> str:
         tables = ", ".join(f"{name}: {len(getattr(self, name)):,} rows" for name in COLUMNS)
         return f"<Run {self.run_id} at {self.path} ({tables})>"
+
+
+def initial_cash(account: pd.DataFrame) -> float:
+    """What the strategies of an account began with, which follows from each of its rows, to a millionth."""
+    row = account.iloc[0]
+    return round(float(row["equity"] - row["realized"] - row["unrealized"] + row["commission"]), 6)
 
 
 def load_run(path: str | Path) -> Run:

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from Recorder.report import reproduce, write_report
+from Recorder.report_svg import axis
 from Recorder.report_text import exact, number
+from Recorder.report_timeline import DAY, S, Timeline, thinned
 from Recorder.report_trades import MOST, Arithmetic
 from Recorder.run_files import COLUMNS, NotARun, load_run
 from Recorder.test.synthetic import COMMISSION, LATENCY, START, config, manifest, write_run, write_table
@@ -190,7 +195,7 @@ def test_a_run_of_any_length_gives_a_small_page(tmp_path: Path) -> None:
     assert len(page.source) < 3_000_000
     assert MOST / 2 < len(page.fills) <= MOST
     assert f"of {len(run.trades):,} fills are on this page" in page.text
-    assert "20 more symbols are in prices.csv" in page.text
+    assert "20 more symbols in prices.csv" in page.text
     first, last = page.fills[0][0], page.fills[-1][0]
     assert (first, last) == ("1", str(len(run.trades)))
 
@@ -315,6 +320,59 @@ def test_what_is_no_run_gets_no_report(tmp_path: Path) -> None:
     with pytest.raises(NotARun):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(-1e6, 1e6)), min_size=1, max_size=400),
+    st.integers(1, 40),
+)
+def test_a_thinned_line_keeps_both_ends_and_every_columns_extremes(
+    points: list[tuple[float, float]], columns: int
+) -> None:
+    x, y = np.array(sorted(point[0] for point in points)), np.array([point[1] for point in points])
+    rows = thinned(x, y, columns)
+    assert len(rows) <= max(2 * columns + 2, 2)
+    assert (rows[0], rows[-1]) == (0, len(x) - 1)
+    assert (np.diff(rows) > 0).all()
+    column = np.minimum((x * columns).astype(int), columns - 1)
+    for k in np.unique(column):
+        of_all, of_kept = y[column == k], y[rows[column[rows] == k]]
+        assert (of_kept.min(), of_kept.max()) == (of_all.min(), of_all.max())
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 2**62)), min_size=1, max_size=50))
+def test_epochs_stand_side_by_side(rows: list[tuple[int, int]]) -> None:
+    rows.sort()
+    table = pd.DataFrame(rows, columns=["epoch", "ts"])
+    timeline = Timeline([table.iloc[::2], table.iloc[1::2]])
+    x = timeline.x(table)
+    assert ((x >= 0) & (x <= 1)).all()
+    assert (np.diff(x) >= 0).all()
+    new = np.diff(table["epoch"]) > 0
+    assert (np.diff(x)[new] > 0).all()
+    assert all(0 <= label.x <= 1 for label in timeline.labels())
+
+
+@given(
+    st.integers(0, 2**62),
+    st.integers(0, 10).flatmap(lambda k: st.integers(0, 10**k)),
+    st.sampled_from([1, S, DAY]),
+)
+def test_an_axis_of_time_has_few_round_labels_in_order(first: int, length: int, unit: int) -> None:
+    ts = [first, min(first + length * unit, 2**62)]
+    assume(ts[0] <= ts[1])
+    labels = Timeline([pd.DataFrame({"epoch": 1, "ts": ts})]).labels()
+    assert len(labels) <= 12
+    assert [label.x for label in labels] == sorted(label.x for label in labels)
+    assert len({label.text for label in labels}) == len(labels)
+
+
+@given(st.floats(-1e12, 1e12), st.floats(0, 1e12))
+def test_the_marks_of_an_axis_lie_within_it_and_read_differently(low: float, length: float) -> None:
+    y = axis(low, low + length)
+    assert 1 <= len(y.marks) <= 8
+    assert all(y.low <= mark <= y.high for mark in y.marks)
+    assert len({y.text(mark) for mark in y.marks}) == len(y.marks)
 
 
 @pytest.mark.parametrize(
