@@ -1,20 +1,38 @@
-"""The OrderManager's process: the order port, the log of orders, and how long each took to get here."""
+"""The OrderManager's process: the order port, the ledger behind it, the event stream, the log of orders."""
 
-import contextlib
-from collections import deque
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from config import Config
 from logger import log_lines
-from OrderManager.server import OrderManagerServer, Received
+from OrderManager import records
+from OrderManager.events import EventServer
+from OrderManager.journal import JournalError
+from OrderManager.ledger import Ledger
+from OrderManager.market import Market
+from OrderManager.server import (
+    Connection,
+    Farewell,
+    Hello,
+    Input,
+    OrderManagerServer,
+    Received,
+    SessionDenied,
+)
+from runtime.lanes import make_lane
 from runtime.loop import EventLoop
 from runtime.part import Part
-from shared_memory_utils import SegmentError, TapeReader
+from runtime.run_folder import open_run_folder
+from shared_memory_utils import SegmentError
 from trading_lib import wire
 from trading_lib.histogram import Histogram
+from trading_lib.lane import Lane
+from trading_lib.models import OrderStatus, Report
 
-ROUND_S: Final = 0.5  # at least so often the status is looked at
+ROUND_S: Final = 0.1  # at least so often lanes without a host go on, and the status is looked at
+BUSY_ROUND_S: Final = 0.02  # the same while such a lane has an open order
 DRAIN_S: Final = 0.3  # how long a stopping OrderManager takes what is still on its way
 CONSOLE_ORDERS_PER_S: Final = 1000  # above this the console summarises; the log keeps every line
 LAST_SHOWN: Final = 5  # orders in the status
@@ -24,31 +42,18 @@ REJECTIONS_SHOWN: Final = 20  # a second, in the log; the rest is only counted
 class Stages:
     """Latency of each stage of an order's way, from the tape record that caused it."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._tape: TapeReader | None = None
+    def __init__(self) -> None:
         self.unknown = 0  # orders whose record is not on the tape (any more)
         self.histograms = {
             stage: Histogram() for stage in ("tick→book", "book→decision", "decision→order", "tick→order")
         }
 
-    def tend(self) -> None:
-        """Attach to the tape when there is one, let go of a closed one."""
-        if self._tape is not None and self._tape.closed:
-            self._tape.close()
-            self._tape = None
-        if self._tape is None:
-            with contextlib.suppress(SegmentError):
-                self._tape = TapeReader(self._name)
-
-    def record(self, received: Received) -> None:
+    def record(self, received: Received, market: Market) -> None:
         """Count a session order's stages."""
         order = received.order
         if order.cause_seq < 0:
             return
-        if self._tape is None:
-            self.tend()
-        record = self._tape.record(order.cause_seq) if self._tape is not None else None
+        record = market.record(order.cause_seq)
         if record is None:
             self.unknown += 1
             return
@@ -58,11 +63,6 @@ class Stages:
         stages["book→decision"].record(order.sent_wall - booked)
         stages["decision→order"].record(received.wall - order.sent_wall)
         stages["tick→order"].record(received.wall - due)
-
-    def close(self) -> None:
-        """Let go of the tape."""
-        if self._tape is not None:
-            self._tape.close()
 
 
 class OrderLog:
@@ -86,6 +86,10 @@ class OrderLog:
                 print("\n".join(lines[:room]), flush=True)
             self._this_second += len(lines)
 
+    def reports(self, batch: Sequence[Report]) -> None:
+        """Log what has become of orders."""
+        log_lines(self._part.log, [line for report in batch if (line := report_line(report))])
+
     def rejected(self, rejection: wire.Rejection, who: str) -> None:
         """Log a rejection, unless this second has had its share of them."""
         self._rejections += 1
@@ -101,50 +105,246 @@ class OrderLog:
         self._this_second = self._rejections = 0
 
 
+def report_line(report: Report) -> str:
+    """A report for a person; empty for one that says nothing new."""
+    order = f"{report.strategy_id} {report.client_order_id}"
+    what = f"{report.side} {wire.format_quantity(report.last_qty or report.qty)} {report.symbol}"
+    if report.last_qty:
+        return f"{report.status} {order}: {what} @ {report.last_px} (commission {report.commission})"
+    if report.status is OrderStatus.NEW:
+        return ""
+    return f"{report.status} {order}: {what}: {report.reason}"
+
+
+class Office:
+    """Works what comes through the order port: with the ledger of the run that is on, or by saying why not."""
+
+    def __init__(self, part: Part, config: Config, loop: EventLoop) -> None:
+        self._part = part
+        self._config = config
+        self._section = config.OrderManager
+        self.log = OrderLog(part)
+        self.stages = Stages()
+        self.ledger: Ledger | None = None
+        self.refused: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()  # reports by status
+        self.denials: Counter[str] = Counter()  # by rule
+        self._broken = ""  # why the journal cannot be written
+        self._received: list[Received] = []
+        self._reports: list[Report] = []
+        section = self._section
+        self.events = EventServer(
+            loop, section.host, section.events_port, self._snapshot, section.max_clients
+        )
+
+    # ------------------------------------------------------------------------------------- server.Desk
+
+    def welcome(self, client: Connection, hello: Hello) -> tuple[Iterable[bytes], int]:
+        """See server.Desk."""
+        return self._working_ledger().welcome(client, hello)
+
+    def take(self, client: Connection, inputs: Sequence[Input]) -> None:
+        """See server.Desk."""
+        received = [found for found in inputs if isinstance(found, Received)]
+        self._received += received
+        try:
+            self._working_ledger().take(client, inputs)
+        except SessionDenied as fault:
+            self.refused[str(fault)] += len(received)
+            if self.refused[str(fault)] == len(received):
+                self._part.log.error("orders are refused: %s", fault)
+            client.hopeless = client.strategy is not None
+        self._tell_divergence(client, inputs)
+
+    def _tell_divergence(self, client: Connection, inputs: Sequence[Input]) -> None:
+        for found in inputs:
+            if isinstance(found, Farewell) and found.text:
+                self._part.say(f"strategy {client.strategy} DIVERGED from the ledger: {found.text}")
+
+    def left(self, client: Connection) -> None:
+        """See server.Desk."""
+        if self.ledger is not None:
+            self.ledger.left(client)
+
+    def _working_ledger(self) -> Ledger:
+        if self._broken:
+            raise SessionDenied(self._broken)
+        if self.ledger is None:
+            self.look_for_market()
+        if self.ledger is None:
+            raise SessionDenied(f"there is no market {self._section.shared_memory_name!r} yet")
+        return self.ledger
+
+    # ------------------------------------------------------------------------------------------ the run
+
+    def look_for_market(self) -> None:
+        """Open the ledger of the run whose tape there is, if there is one."""
+        if self.ledger is not None or self._broken:
+            return
+        try:
+            market = Market(self._section.shared_memory_name)
+        except SegmentError:
+            return
+        try:
+            if self._part.run_id not in (None, market.run_id):  # another system's, under the same name
+                market.close()
+                return
+            folder = open_run_folder(self._config, market.run_id)
+            every = self._section.account_every
+
+            def make(strategy_id: str) -> Lane:
+                return make_lane(strategy_id, self._config, market.run_id, account_every=every)
+
+            self.ledger = Ledger(folder, market, make, self._part.log, self._published)
+            self._part.log.info("ledger of run %s, from record %d", market.run_id, market.tail)
+        except (JournalError, OSError) as fault:
+            market.close()
+            self._break(f"the journal cannot be used: {fault}")
+
+    def _break(self, reason: str) -> None:
+        """Without a journal nothing is accepted, and everybody hears about it."""
+        self._broken = reason
+        self._part.log.error("ORDERS ARE REFUSED: %s", reason)
+
+    def _published(self, number: int, record: records.JournalRecord) -> None:
+        assert self.ledger is not None
+        self.events.publish(number, record, self.ledger.market.run_id)
+        if isinstance(record, Report):
+            self._reports.append(record)
+
+    def settle(self) -> None:
+        """After a round of the loop: let the lanes go on, then log what has happened."""
+        ledger = self.ledger
+        if ledger is not None and not self._broken:
+            try:
+                ledger.settle()
+            except JournalError as fault:
+                self._break(str(fault))
+        self.events.flush()
+        self._log(ledger)
+        if ledger is not None and ledger.market.closed:
+            self._part.log.info("tape of run %s has ended", ledger.market.run_id)
+            self.close_ledger()
+
+    def _log(self, ledger: Ledger | None) -> None:
+        if self._received:
+            if ledger is not None:
+                for received in self._received:
+                    self.stages.record(received, ledger.market)
+            self.log.orders(self._received)
+            self._received = []
+        if self._reports:
+            for report in self._reports:
+                self.outcomes[report.status] += 1
+                if report.status is OrderStatus.REJECTED:
+                    self.denials[report.reason.partition(":")[0]] += 1
+            self.log.reports(self._reports)
+            self._reports = []
+
+    @property
+    def pause(self) -> float:
+        """How long the loop may sleep, seconds."""
+        return BUSY_ROUND_S if self.ledger is not None and self.ledger.busy else ROUND_S
+
+    def close_ledger(self) -> None:
+        """Run every lane to the tape's head and close the run's journal."""
+        ledger = self.ledger
+        if ledger is None:
+            return
+        try:
+            if not self._broken:
+                ledger.finish()
+            ledger.close()
+        except JournalError as fault:
+            self._break(str(fault))
+        self._log(ledger)
+        self.events.flush()
+        ledger.market.close()
+        self.ledger = None
+
+    def close(self) -> None:
+        """The end: see `close_ledger`."""
+        self.close_ledger()
+        self.events.close()
+
+    # ------------------------------------------------------------------------------------------- status
+
+    def _snapshot(self) -> dict[str, Any]:
+        """The lanes as they are, for who joins the event stream."""
+        ledger = self.ledger
+        if ledger is None:
+            return {"type": "snapshot", "seq": -1, "run_id": "", "lanes": []}
+        return {
+            "type": "snapshot",
+            "seq": ledger.journal.next_record - 1,
+            "run_id": ledger.market.run_id,
+            "lanes": ledger.summary(),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Counts since the start, for the supervisor."""
+        ledger = self.ledger
+        return {
+            "lanes": ledger.summary() if ledger is not None else [],
+            "outcomes": dict(self.outcomes),
+            "denials": dict(self.denials),
+            "refused": dict(self.refused),
+            "broken": self._broken,
+            "listeners": self.events.clients,
+            "event_counters": dict(self.events.counters),
+            "ledger_counters": dict(ledger.counters) if ledger is not None else {},
+        }
+
+
 def serve(part: Part, config: Config) -> None:
     """Run the OrderManager until it is told to stop."""
     section = config.OrderManager
     loop = EventLoop()
     part.watch(loop)
-    log = OrderLog(part)
-    stages = Stages(section.shared_memory_name)
-
-    def on_orders(batch: Sequence[Received]) -> None:
-        for received in batch:
-            stages.record(received)
-        log.orders(batch)
-
+    office = Office(part, config, loop)
     server = OrderManagerServer(
         section.host,
         section.port,
         loop=loop,
-        on_orders=on_orders,
-        on_rejected=log.rejected,
+        desk=office,
+        on_rejected=office.log.rejected,
         max_order_qty=section.risk.max_order_qty,
         max_clients=section.max_clients,
     )
-    part.ready(f"orders on {section.host}:{section.port}")
+    office.look_for_market()
+    part.ready(f"orders on {section.host}:{section.port}, events on {section.events_port}")
     try:
         while not part.stopping:
-            loop.run_once(ROUND_S)
+            loop.run_once(office.pause)
+            office.settle()
+            server.drop_hopeless()
             if part.status_due():
-                stages.tend()
-                log.next_second()
-                part.report(_status(server, stages, log))
-        server.drain(DRAIN_S)
-        log.next_second()
-        part.report(_status(server, stages, log))
+                office.look_for_market()
+                office.log.next_second()
+                part.report(_status(server, office))
+        _drain(server, office)
+        office.close()
+        office.log.next_second()
+        part.report(_status(server, office))
     finally:
         server.close()
-        stages.close()
         loop.close()
 
 
-def _status(server: OrderManagerServer, stages: Stages, log: OrderLog) -> Mapping[str, Any]:
+def _drain(server: OrderManagerServer, office: Office) -> None:
+    """Take what is still on its way."""
+    deadline = time.monotonic() + DRAIN_S
+    while server.drain_some() and time.monotonic() < deadline:
+        office.settle()
+    office.settle()
+
+
+def _status(server: OrderManagerServer, office: Office) -> Mapping[str, Any]:
     """Counts since the start, for the supervisor."""
+    stages = office.stages
     return {
         "orders": server.orders,
-        "last_orders": list(log.last),
+        "last_orders": list(office.log.last),
         "rejected": dict(server.rejected),
         "clients": server.clients,
         "sessions": server.sessions,
@@ -152,4 +352,5 @@ def _status(server: OrderManagerServer, stages: Stages, log: OrderLog) -> Mappin
         "without_record": stages.unknown,
         "latency_us": {name: histogram.summary_us() for name, histogram in stages.histograms.items()},
         "histograms": {name: histogram.to_dict() for name, histogram in stages.histograms.items()},
+        **office.status(),
     }

@@ -267,7 +267,7 @@ class OrderManagerServer:
             return CancelReceived(order_wire.parse_cancel(message), client.strategy, wall)
         if name in ("P", "M") and len(fields) == 1:
             return Progress(wire.parse_number(fields[0]), missed=name == "M")
-        if name in ("BYE", "DIVERGED"):
+        if name == "BYE" or (name == "DIVERGED" and fields):
             return Farewell(", ".join(fields))
         raise wire.Rejected("bad control frame", name)
 
@@ -313,12 +313,18 @@ class OrderManagerServer:
         if client.strategy is not None:
             self._desk.left(client)
 
+    def drain_some(self) -> bool:
+        """Serve what is ready now, or within 10 ms; whether any client is still connected."""
+        self._loop.run_once(0)  # who has connected and is not accepted yet counts, too
+        if self._connections:
+            self._loop.run_once(0.01)
+        return bool(self._connections)
+
     def drain(self, seconds: float) -> None:
         """Serve until every client has hung up, at most for so long."""
         deadline = time.monotonic() + seconds
-        self._loop.run_once(0)  # who has connected and is not accepted yet counts, too
-        while self._connections and time.monotonic() < deadline:
-            self._loop.run_once(0.01)
+        while self.drain_some() and time.monotonic() < deadline:
+            self.drop_hopeless()
 
     def close(self) -> None:
         """Close every connection and the port."""

@@ -1,7 +1,8 @@
-"""The host: one strategy file, every record of the tape in order, and the orders that come of it.
+"""The host: one strategy file, every record of the tape in order, its lane, and the orders that come of it.
 
-It does not know which process runs it: packed tape records in, orders out. Everything user code sees is
-event time; its prices come from the tape as consumed, never from the price book.
+It does not know which process runs it: packed tape records in, requests out. Everything user code sees is
+event time; its prices come from the tape as consumed, never from the price book. Fills, positions and
+denials come from the host's own lane, the same machine that the ledger runs over the same tape.
 """
 
 import importlib.util
@@ -15,8 +16,26 @@ from types import ModuleType
 from typing import Any, Final
 
 from shared_memory_utils import RECORD
+from trading_lib import order_wire, wire
+from trading_lib.broker import Terms
 from trading_lib.indicators import SMA
-from trading_lib.models import Kind, News, Order, Side, Tick
+from trading_lib.lane import CLOSING_TAG, Lane, Request
+from trading_lib.models import (
+    CancelRequest,
+    Fill,
+    Kind,
+    News,
+    OpenOrder,
+    Order,
+    OrderStatus,
+    OrderType,
+    Report,
+    Side,
+    Tick,
+    TimeInForce,
+)
+from trading_lib.money import QTY_SCALE
+from trading_lib.risk import Limits
 
 _TICK: Final = int(Kind.TICK)
 _NEWS: Final = int(Kind.NEWS)
@@ -87,16 +106,78 @@ class Context:
         return self._host.params.get(name, default)
 
     def position(self, symbol: str | None = None) -> float:
-        """The signed position, orders on their way included; without a symbol the current record's."""
-        return self._host.positions.get(symbol or self._host.symbol, 0.0)
+        """The signed position, filled and on its way as market orders; without a symbol the current record's."""
+        return self._host.lane.position(symbol or self._host.symbol)
 
     def price(self, symbol: str | None = None) -> float | None:
         """The last price as consumed from the tape, None if there was none."""
-        return self._host.prices.get(symbol or self._host.symbol)
+        return self._host.lane.prices.get(symbol or self._host.symbol)
 
-    def place_market_order(self, side: Side | str, qty: float, symbol: str | None = None) -> str:
-        """Send a market order; without a symbol the current record's. Returns the client order id."""
-        return self._host.place_market_order(Side(side), qty, symbol or self._host.symbol)
+    def open_orders(self, symbol: str | None = None) -> list[OpenOrder]:
+        """Every limit and stop order that works or is on its way, and what is left of market orders; of all
+        symbols, or of one."""
+        orders = _open_orders(self._host.lane)
+        return [order for order in orders if symbol is None or order.symbol == symbol]
+
+    def place_market_order(
+        self, side: Side | str, qty: float, tag: str | None = None, symbol: str | None = None
+    ) -> str:
+        """Buy or sell at the market; without a symbol the current record's. Returns the client order id."""
+        return self._host.place(Side(side), qty, symbol, tag)
+
+    def place_limit_order(
+        self,
+        side: Side | str,
+        qty: float,
+        limit_price: float,
+        tag: str | None = None,
+        symbol: str | None = None,
+        tif: TimeInForce | str = "ROD",
+    ) -> str:
+        """Buy at `limit_price` or lower, sell at it or higher. `tif`: ROD (today), GTC, IOC or FOK."""
+        return self._host.place(
+            Side(side), qty, symbol, tag, OrderType.LIMIT, TimeInForce(tif), limit_price=limit_price
+        )
+
+    def place_stop_order(
+        self,
+        side: Side | str,
+        qty: float,
+        stop_price: float,
+        tag: str | None = None,
+        symbol: str | None = None,
+        tif: TimeInForce | str = "ROD",
+    ) -> str:
+        """A market order once the price reaches `stop_price`: at or above it for BUY, at or below it for SELL."""
+        return self._host.place(
+            Side(side), qty, symbol, tag, OrderType.STOP, TimeInForce(tif), stop_price=stop_price
+        )
+
+    def place_stop_limit_order(
+        self,
+        side: Side | str,
+        qty: float,
+        stop_price: float,
+        limit_price: float,
+        tag: str | None = None,
+        symbol: str | None = None,
+        tif: TimeInForce | str = "ROD",
+    ) -> str:
+        """A limit order at `limit_price` once the price reaches `stop_price`."""
+        return self._host.place(
+            Side(side),
+            qty,
+            symbol,
+            tag,
+            OrderType.STOP_LIMIT,
+            TimeInForce(tif),
+            limit_price=limit_price,
+            stop_price=stop_price,
+        )
+
+    def cancel(self, client_order_id: str) -> str:
+        """Ask to cancel an order: it takes as long as an order does. Returns the request's own id."""
+        return self._host.cancel(client_order_id)
 
     def log(self, message: object) -> None:
         """A line in the strategy's log, written once the orders of the batch are on their way."""
@@ -105,7 +186,7 @@ class Context:
 
 
 class Host:
-    """Runs one strategy. Owns its context, prices and positions; O(1) per record.
+    """Runs one strategy with its lane. O(1) per record.
 
     `symbol_of(slot)` names a price-book slot. `wanted`: the symbols the strategy is called for, empty: all.
     """
@@ -118,21 +199,25 @@ class Host:
         symbol_of: Callable[[int], str],
         log: logging.Logger,
         wanted: Iterable[str] = (),
+        lane: Lane | None = None,
     ) -> None:
         self.strategy_id = strategy_id
         self.params = params
         self.log = log
-        self.prices: dict[str, float] = {}
-        self.positions: dict[str, float] = {}
+        self.lane = lane or Lane(strategy_id, Terms(), Limits())
         self.symbol = ""
         self.ticks = self.news = self.epochs = self.gaps = self.errors = self.placed = 0
+        self.fills = self.denied = 0
         self.last_error = ""
-        self.orders: list[Order] = []  # what `consume` adds, for the caller to send …
+        self.requests: list[Request] = []  # what `consume` adds, for the caller to send …
+        self.frames: list[bytes] = []  # … and what the ledger is to say to them …
         self.lines: list[str] = []  # … and then to log
         self._strategy = strategy
         self._path = str(getattr(strategy, "__file__", ""))
         self._on_tick: Callable[[Context, Tick], object] = strategy.on_tick
         self._on_news: Callable[[Context, News], object] | None = getattr(strategy, "on_news", None)
+        self._on_fill: Callable[[Context, Fill], object] | None = getattr(strategy, "on_fill", None)
+        self._on_reject: Callable[[Context, Report], object] | None = getattr(strategy, "on_reject", None)
         self._symbol_of = symbol_of
         self._wanted = frozenset(wanted or getattr(strategy, "SYMBOLS", ()))
         self._names: list[str] = []
@@ -155,29 +240,56 @@ class Host:
     def consume(self, packed: bytes) -> None:
         """Process tape records, in order."""
         self._errors_in_burst = 0
-        names, prices, wanted = self._names, self.prices, self._wanted
+        lane = self.lane
+        names, prices, watched, wanted = self._names, lane.prices, lane.watched, self._wanted
         context, on_tick = self._context, self._on_tick
+        seq = lane.seq
         for seq, ts, value, _, _, slot, kind in RECORD.iter_unpack(packed):
             if kind == _TICK:
                 if slot >= len(names):
                     self._learn(slot)
                 symbol = names[slot]
-                prices[symbol] = value
+                self._ts = ts
+                if ts > lane.wake_ts or symbol in watched:
+                    self._seq = seq
+                    lane.tick(seq, ts, symbol, value)
+                    if lane.reports:
+                        self._take_reports()
+                else:
+                    prices[symbol] = value
                 self.ticks += 1
                 if wanted and symbol not in wanted:
                     continue
-                self._seq, self._ts, self.symbol = seq, ts, symbol
+                self._seq, self.symbol = seq, symbol
                 try:
                     on_tick(context, Tick(symbol, value, ts, seq))
                 except USER_FAULTS as fault:
                     self._count_error(fault)
-            elif kind == _NEWS:
-                self._consume_news(seq, ts, value, slot)
-            elif kind == _EPOCH:
-                self._begin_epoch()
+            else:
+                self._seq, self._ts = seq, ts
+                self._consume_other(seq, ts, value, slot, kind)
                 context = self._context
-            elif kind == _GAP:
-                self.gaps += 1
+        lane.seq, lane.ts, lane.next_seq = seq, max(lane.ts, self._ts), seq + 1
+
+    def missed(self, next_seq: int) -> None:
+        """Records before `next_seq` were lost."""
+        self.lane.missed(next_seq)
+
+    def _consume_other(self, seq: int, ts: int, value: float, slot: int, kind: int) -> None:
+        lane = self.lane
+        lane.mark(seq, ts, kind, value)
+        if kind == _EPOCH:
+            self._ts = 0  # time starts anew
+            self._take_reports()
+            self.epochs += 1
+            self._init()
+            return
+        if lane.reports:
+            self._take_reports()
+        if kind == _NEWS:
+            self._consume_news(seq, ts, value, slot)
+        elif kind == _GAP:
+            self.gaps += 1
 
     def _consume_news(self, seq: int, ts: int, value: float, slot: int) -> None:
         self.news += 1
@@ -186,21 +298,42 @@ class Host:
         symbol = self._names[slot]
         if self._on_news is None or (self._wanted and symbol not in self._wanted):
             return
-        self._seq, self._ts, self.symbol = seq, ts, symbol
+        self.symbol = symbol
         try:
             self._on_news(self._context, News(symbol, int(value), ts, seq))
         except USER_FAULTS as fault:
             self._count_error(fault)
 
-    def _begin_epoch(self) -> None:
-        """A source starts anew: last prices and positions of the old one mean nothing any more."""
-        self.epochs += 1
-        self.prices.clear()
-        self.positions.clear()
-        self._init()
+    def _take_reports(self) -> None:
+        """What the lane has reported while processing this record: to the strategy, before its `on_tick`."""
+        reports = self.lane.reports.copy()
+        self.lane.reports.clear()
+        for report in reports:
+            self.frames.append(order_wire.encode_report(report))
+            fill = report.fill
+            if fill is not None:
+                self.fills += 1
+                if report.tag != CLOSING_TAG:  # the strategy of that epoch has ended
+                    self._call(self._on_fill, fill, fill.symbol)
+            elif report.status is OrderStatus.REJECTED:
+                self.denied += 1
+                self._call(self._on_reject, report, report.symbol)
+
+    def _call(
+        self, function: Callable[[Context, Any], object] | None, fact: Fill | Report, symbol: str
+    ) -> None:
+        if function is None:
+            return
+        self.symbol = symbol
+        try:
+            function(self._context, fact)
+        except USER_FAULTS as fault:
+            self._count_error(fault)
 
     def _learn(self, slot: int) -> None:
-        self._names.extend(self._symbol_of(i) for i in range(len(self._names), slot + 1))
+        for symbol in map(self._symbol_of, range(len(self._names), slot + 1)):
+            self._names.append(symbol)
+            self.lane.broker.watch_series(symbol)
 
     def _count_error(self, fault: BaseException) -> None:
         self.errors += 1
@@ -209,30 +342,110 @@ class Host:
         if self._errors_in_burst <= ERRORS_SHOWN:
             self.log.warning("%s: at record %d: %s", self.strategy_id, self._seq, self.last_error)
 
-    def place_market_order(self, side: Side, quantity: float, symbol: str) -> str:
-        """See Context. Raises ValueError for a quantity that cannot be, or a symbol that has no price yet."""
-        price = self.prices.get(symbol)
+    # ------------------------------------------------------------------------------------------ requests
+
+    def place(
+        self,
+        side: Side,
+        quantity: float,
+        symbol: str | None,
+        tag: str | None,
+        kind: OrderType = OrderType.MARKET,
+        tif: TimeInForce = TimeInForce.ROD,
+        limit_price: float = 0.0,
+        stop_price: float = 0.0,
+    ) -> str:
+        """See Context. Raises ValueError for a quantity or a price that cannot be, a tag that cannot be
+        written, or a symbol that has no price yet."""
+        symbol = symbol or self.symbol
+        price = self.lane.prices.get(symbol)
         if price is None:
             raise ValueError(f"no price of {symbol!r} yet")
-        quantity = float(quantity)  # a Decimal or a NumPy number is one, too
-        if not 0 < quantity < float("inf"):
-            raise ValueError(f"quantity must be positive and finite, not {quantity!r}")
-        if self.orders and self.orders[-1].cause_seq == self._seq:
-            self._index += 1
-        else:
-            self._index = 0
-        order = Order(symbol, quantity, price, side, self._ts, self._seq, self._index, time.time_ns())
-        self.positions[symbol] = self.positions.get(symbol, 0.0) + side.sign * quantity
-        self.orders.append(order)
+        order = Order(
+            symbol,
+            _positive("quantity", quantity),
+            price,
+            side,
+            self._ts,
+            self._seq,
+            self._next_index(),
+            time.time_ns(),
+            kind,
+            tif,
+            _positive("limit price", limit_price) if kind in _WITH_LIMIT else 0.0,
+            _positive("stop price", stop_price) if kind in _WITH_STOP else 0.0,
+            wire.parse_tag(tag) if tag else "",
+        )
+        self._submit(order)
         self.placed += 1
-        return f"{self._seq}.{self._index}"
+        return f"{order.cause_seq}.{order.index}"
+
+    def cancel(self, client_order_id: str) -> str:
+        """See Context. Raises ValueError for what is no client order id."""
+        wire.parse_order_id(client_order_id)
+        request = CancelRequest(client_order_id, self._ts, self._seq, self._next_index())
+        self._submit(request)
+        return request.client_order_id
+
+    def _next_index(self) -> int:
+        last_seq, last_index = self.lane.last_id
+        return last_index + 1 if last_seq == self._seq else 0
+
+    def _submit(self, request: Request) -> None:
+        lane = self.lane
+        lane.seq, lane.ts = self._seq, max(lane.ts, self._ts)
+        lane.submit(request)
+        self.requests.append(request)
 
     def take_lines(self) -> list[str]:
         """What the strategy logged since the last call."""
         lines, self.lines = self.lines, []
         return lines
 
-    def take_orders(self) -> list[Order]:
-        """The orders placed since the last call."""
-        orders, self.orders = self.orders, []
-        return orders
+    def take_requests(self) -> list[Request]:
+        """The requests made since the last call."""
+        requests, self.requests = self.requests, []
+        return requests
+
+    def take_frames(self) -> bytes:
+        """The lane's reports since the last call, as the ledger is to send them."""
+        frames, self.frames = self.frames, []
+        return b"".join(frames)
+
+
+_WITH_LIMIT: Final = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+_WITH_STOP: Final = (OrderType.STOP, OrderType.STOP_LIMIT)
+
+
+def _positive(what: str, value: float) -> float:
+    """A Decimal or a NumPy number is one, too."""
+    number = float(value)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{what} must be positive and finite, not {number!r}")
+    return number
+
+
+def _open_orders(lane: Lane) -> list[OpenOrder]:
+    """What works, then what is on its way, each in the order of their ids."""
+    working = [_open_order(w.order, w.leaves / QTY_SCALE, True) for w in lane.open.values()]
+    travelling = sorted(
+        (request for *_, request in lane.due if isinstance(request, Order)),
+        key=lambda order: (order.cause_seq, order.index),
+    )
+    return working + [_open_order(order, order.quantity, False) for order in travelling]
+
+
+def _open_order(order: Order, leaves: float, arrived: bool) -> OpenOrder:
+    return OpenOrder(
+        order.client_order_id or "",
+        order.symbol,
+        order.side,
+        order.quantity,
+        leaves,
+        order.type,
+        order.tif,
+        order.limit_price,
+        order.stop_price,
+        order.tag,
+        arrived,
+    )

@@ -1,34 +1,58 @@
-"""The way to the OrderManager: never waits, reconnects by itself, keeps a bounded number of orders meanwhile."""
+"""The way to the OrderManager: never waits, reconnects by itself, and holds the ledger to its host's word.
 
+What was sent and not acknowledged is sent again after a reconnect, under its old ids: the ledger answers an
+id it has seen, and never executes it twice. The reports that come back must be, byte for byte, those of the
+host's own lane; the first difference is a divergence, and then nothing more is sent.
+"""
+
+import contextlib
 import logging
+import socket
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
 
-from OrderManager.client import OrderManagerClient
+from OrderManager.client import SessionRefused, Welcome, open_session
 from runtime.loop import Backoff, Reminder
-from trading_lib.models import Order
+from trading_lib import order_wire, wire
+from trading_lib.models import CancelRequest, Order
 
-MAX_KEPT: Final = (
-    100_000  # orders kept while there is no OrderManager; then the oldest is dropped and counted
-)
+MAX_KEPT: Final = 100_000  # requests without an acknowledgement; then the oldest is dropped, and counted
+MAX_OUTBOX: Final = 32 << 20  # bytes the OrderManager has not taken; then the connection is given up
+READ_BYTES: Final = 1 << 18
+HELLO_TIMEOUT_S: Final = 5.0
+
+Request = Order | CancelRequest
 
 
 class OrderLink:
-    """A session that comes back. Connecting happens in a thread: a hung OrderManager cannot hold ticks up."""
+    """A session that comes back. Connecting happens in a thread: a hung OrderManager cannot hold ticks up.
+
+    `begin` asks for a lane; `welcome` is the answer, once it is there.
+    """
 
     def __init__(self, host: str, port: int, strategy_id: str, log: logging.Logger) -> None:
-        self._host, self._port, self._strategy_id = host, port, strategy_id
+        self._address = (host, port)
+        self._strategy_id = strategy_id
         self._log = log
-        self._client: OrderManagerClient | None = None
+        self._socket: socket.socket | None = None
+        self._splitter = wire.FrameSplitter(order_wire.MAX_REPLY)
         self._connecting: threading.Thread | None = None
-        self._found: OrderManagerClient | None = None
+        self._found: tuple[socket.socket, Welcome] | None = None
+        self._fault: OSError | None = None
         self._backoff = Backoff()
-        self._kept: deque[Order] = deque()
-        self._begun = False  # the first of them is partly sent: it must be finished
         self._closed = False
+        self._outbox = bytearray()
+        self._unacknowledged: deque[Request] = deque()
+        self._expected: deque[bytes] = deque()  # frames of the host's own reports, to be told again
+        self._told = 0  # the number of the last report that the ledger and the host agree on
+        self._hello: tuple[str, str, int] | None = None  # token, mode, number
+        self._progress = 0
+        self.welcome: Welcome | None = None
+        self.refused = ""  # why the ledger does not want this host back
+        self.diverged = ""  # the first report that is not the host's own
         self.counters: Counter[str] = Counter()
         self._reminder = Reminder(
             log.warning,
@@ -39,117 +63,219 @@ class OrderLink:
     @property
     def connected(self) -> bool:
         """Whether orders go out now."""
-        return self._client is not None
+        return self._socket is not None
 
     @property
     def kept(self) -> int:
-        """Orders that are not handed to the kernel yet."""
-        return len(self._kept)
+        """Requests without an acknowledgement."""
+        return len(self._unacknowledged)
 
-    def send(self, orders: Sequence[Order]) -> None:
-        """Send orders, or keep them for later."""
-        if self._client is not None and not self._kept:
-            try:
-                sent = self._client.send_orders(orders)
-            except OSError as fault:
-                self._lost(fault)
-            else:
-                self.counters["sent"] += sent
-                if sent == len(orders):
-                    return
-                self._begun = self._client.waiting > 0
-                self.counters["postponed: OrderManager slow"] += 1
-                orders = orders[sent:]
-        for order in orders:
-            if len(self._kept) >= MAX_KEPT:
-                del self._kept[1 if self._begun else 0]
-                self.counters["dropped: no OrderManager"] += 1
-            self._kept.append(order)
-        self.flush()
+    # ------------------------------------------------------------------------------------------- session
 
-    def flush(self) -> None:
-        """Send what is kept, as far as the OrderManager takes it.
+    def begin(self, token: str, seq: int) -> None:
+        """Ask for this strategy's lane, to begin at tape record `seq`. Whatever was before is forgotten."""
+        self._hang_up()
+        self._hello = (token, "new", seq)
+        self.welcome = None
+        self.refused = self.diverged = ""
+        self.counters["dropped: begun anew"] += len(self._unacknowledged)
+        self._unacknowledged.clear()
+        self._expected.clear()
 
-        An order leaves `_kept` when all of it is with the kernel: a lost connection loses none that was not.
-        """
-        client = self._client
-        if client is None:
-            return
-        try:
-            while self._kept:
-                if self._begun:
-                    client.flush()
-                else:
-                    client.send_order(self._kept[0])
-                self._begun = client.waiting > 0
-                if self._begun:
-                    self.counters["postponed: OrderManager slow"] += 1
-                    return
-                self._kept.popleft()
-                self.counters["sent"] += 1
-        except OSError as fault:
-            self._lost(fault)
-
-    def _lost(self, fault: OSError | None) -> None:
-        self._client = None
-        self._begun = False
-        self.counters["disconnected"] += 1
-        self._log.info("order link lost: %s", fault or "closed by the OrderManager")
-        self._backoff.failed()
+    def joined(self, executions: int, next_seq: int) -> None:
+        """The host has taken the lane over as `welcome` gave it: from here on it may come back to it."""
+        assert self._hello is not None
+        self._told, self._progress = executions, next_seq
+        self._hello = (self._hello[0], "again", executions)
 
     def tend(self) -> None:
-        """Notice a lost connection, make a new one when it is time to; go on sending what is kept."""
-        if self._client is not None:
-            if self._client.server_is_there():
-                self._reminder.found()
-                self.flush()
-                return
-            self._lost(None)
+        """Read what has come, notice a lost connection, make a new one when it is time to."""
+        if self._socket is not None:
+            self._reminder.found()
+            self._read()
+            self._flush()
+        if self._socket is not None or self._hello is None:
+            return
         self._reminder.missing()
         if self._connecting is not None:
             if self._connecting.is_alive():
                 return
             self._connecting.join()
             self._connecting = None
-            if self._found is None:
-                self._backoff.failed()
-            else:
-                self._client, self._found = self._found, None
-                self._backoff.succeeded()
-                self.counters["connected"] += 1
-                self._log.info("order link up: %s:%d", self._host, self._port)
-                self.flush()
-                return
-        if not self._backoff.wait:
-            self._connecting = threading.Thread(target=self._connect, daemon=True)
+            self._take_over()
+        elif not self._backoff.wait and not self.diverged:
+            self._connecting = threading.Thread(target=self._connect, args=self._hello, daemon=True)
             self._connecting.start()
 
-    def _connect(self) -> None:
-        client = OrderManagerClient(self._host, self._port, strategy=self._strategy_id, timeout=0)
+    def _connect(self, token: str, mode: str, number: int) -> None:
         try:
-            client.connect()
-        except OSError:
-            return  # `tend` finds nothing and tries again later
-        if self._closed:
-            client.disconnect()
+            self._found = open_session(
+                *self._address, self._strategy_id, token, mode, number, HELLO_TIMEOUT_S
+            )
+        except OSError as fault:
+            self._fault = fault  # `tend` says so, and tries again later
+        if self._closed and self._found is not None:
+            self._found[0].close()
+
+    def _take_over(self) -> None:
+        """What the thread came back with."""
+        found, fault = self._found, self._fault
+        self._found = self._fault = None
+        if found is None:
+            self._backoff.failed()
+            if isinstance(fault, SessionRefused):
+                self.counters["refused"] += 1
+                if self.counters["refused"] == 1:
+                    self._log.warning("the OrderManager refuses the session: %s", fault)
+                self.refused = str(fault)
+            return
+        assert self._hello is not None
+        connection, welcome = found
+        connection.setblocking(False)
+        self._socket = connection
+        self._splitter = wire.FrameSplitter(order_wire.MAX_REPLY)
+        self._backoff.succeeded()
+        self.refused = ""
+        self.counters["connected"] += 1
+        self._log.info("order link up: %s:%d", *self._address)
+        if self._hello[1] == "new":
+            self.welcome = welcome
         else:
-            self._found = client
+            frames = [order_wire.encode_request(request) for request in self._unacknowledged]
+            self.counters["sent again"] += len(frames)
+            self._outbox = bytearray(b"".join(frames) + wire.encode_control("P", self._progress))
+        self._take(welcome.rest)
+        self._flush()
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._outbox.clear()
+
+    def _lost(self, fault: OSError | None) -> None:
+        self._hang_up()
+        self.counters["disconnected"] += 1
+        self._log.info("order link lost: %s", fault or "closed by the OrderManager")
+        self._backoff.failed()
+        if self._hello is not None and self._hello[1] == "again":
+            self._hello = (self._hello[0], "again", self._told)
+
+    # ------------------------------------------------------------------------------------------- sending
+
+    def send(self, requests: Sequence[Request], frames: bytes, progress: int) -> None:
+        """Send requests and how far the host is, with one system call; or keep them for later.
+
+        `frames` are the host's reports so far that it has not told us: the ledger is to say the same.
+        """
+        if frames:
+            self.expect(frames)
+        kept = self._unacknowledged
+        kept.extend(requests)
+        while len(kept) > MAX_KEPT:
+            kept.popleft()
+            self.counters["dropped: no acknowledgement"] += 1
+        self._progress = progress
+        self.counters["sent"] += len(requests)
+        if self._socket is not None:
+            encode = order_wire.encode_request
+            self._outbox += b"".join([encode(request) for request in requests]) + b"!P,%d*" % progress
+            self._flush()
+
+    def expect(self, frames: bytes) -> None:
+        """The ledger is to report what the host's lane has reported."""
+        self._expected.extend(frames.split(b"*")[:-1])
+
+    def missed(self, next_seq: int) -> None:
+        """Tell the ledger that the host did not see what is before `next_seq`: its lane must not, either."""
+        self._progress = next_seq
+        if self._socket is not None:
+            self._outbox += wire.encode_control("M", next_seq)
+            self._flush()
+
+    def _flush(self) -> None:
+        connection = self._socket
+        if connection is None or not self._outbox:
+            return
+        try:
+            del self._outbox[: connection.send(self._outbox)]
+        except BlockingIOError:
+            self.counters["postponed: OrderManager slow"] += 1
+        except OSError as fault:
+            self._lost(fault)
+        if len(self._outbox) > MAX_OUTBOX:
+            self._lost(TimeoutError("the OrderManager does not read"))
+
+    # ----------------------------------------------------------------------------------------- receiving
+
+    def _read(self) -> None:
+        while self._socket is not None:
+            try:
+                data = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as fault:
+                self._lost(fault)
+                return
+            if not data:
+                self._lost(None)
+                return
+            self._take(data)
+            if len(data) < READ_BYTES:
+                return
+
+    def _take(self, data: bytes) -> None:
+        for frame in self._splitter.feed(data):
+            if frame is None:
+                self._diverge("a frame that is too long")
+            elif frame.startswith(b"!R,"):
+                self._compare(frame)
+            elif frame.startswith(b"!A,"):
+                self._acknowledged(frame)
+            else:
+                self._log.warning("from the OrderManager: %s", frame.decode(errors="replace"))
+
+    def _compare(self, frame: bytes) -> None:
+        if self.diverged:
+            return
+        if not self._expected:
+            self._diverge(f"the ledger reports {frame.decode()!r}, the host nothing")
+        elif (expected := self._expected.popleft()) != frame:
+            self._diverge(f"the ledger reports {frame.decode()!r}, the host {expected.decode()!r}")
+        else:
+            self._told += 1
+
+    def _diverge(self, text: str) -> None:
+        self.diverged = text
+        self._outbox += wire.encode_control("DIVERGED", text.replace("*", "")[:150])
+        self._flush()
+
+    def _acknowledged(self, frame: bytes) -> None:
+        cause, index = map(int, frame.split(b",")[1:3])
+        kept = self._unacknowledged
+        while kept and (kept[0].cause_seq, kept[0].index) <= (cause, index):
+            kept.popleft()
+            self.counters["acknowledged"] += 1
+
+    # ----------------------------------------------------------------------------------------------- end
 
     def close(self, wait: float) -> None:
-        """Hand over what is kept, for at most `wait` seconds, and hang up.
-
-        A connection that is about to come about is waited for, too.
-        """
+        """Wait up to `wait` seconds until everything is acknowledged, say farewell and hang up."""
         deadline = time.monotonic() + wait
         self.tend()
-        while self._kept and (self.connected or self._connecting is not None) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        while (self.kept or self._outbox) and time.monotonic() < deadline and not self.diverged:
+            if not self.connected and self._connecting is None and self._hello is None:
+                break
+            time.sleep(0.002)
             self.tend()
         self._closed = True
-        if self._client is not None:
-            self._client.disconnect()
-        self.counters["lost at the end"] += len(self._kept)
+        if self._socket is not None:
+            self._outbox += wire.encode_control("BYE")
+            self._flush()
+        self.counters["lost at the end"] += self.kept
+        self._hang_up()
         if self._connecting is not None:
             self._connecting.join(0.2)
         if self._found is not None:
-            self._found.disconnect()
+            with contextlib.suppress(OSError):
+                self._found[0].close()

@@ -4,18 +4,25 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from config import Config, resolve
 from logger import log_lines
+from runtime.lanes import make_lane
 from runtime.loop import Reminder
 from runtime.part import CannotStart, Part
+from runtime.run_folder import read_token, run_folder
 from shared_memory_utils import RECORD, SegmentError, SharedPriceBook, TapeReader
 from Strategy.host import Host, StrategyError, load_strategy
 from Strategy.order_link import OrderLink
+from trading_lib.lane_state import LaneState, restore
 
 BATCH: Final = 256  # records between two sends of orders, at most
 BATCH_S: Final = 0.002  # a batch that took longer makes the next one half as long: orders do not wait for it
 DRAIN_S: Final = 0.2  # for what is on the tape when stopping; the rest is counted
 ROUND_S: Final = 0.05  # so often a Strategy looks round, busy or asleep (stop, order link, new tape)
+PROGRESS_S: Final = 0.02  # the ledger hears at least so often how far the host is, while the tape moves
+JOIN_S: Final = 0.002  # between two looks for the ledger's answer
 SEARCH_S: Final = 0.02  # between two looks for a tape that is not there
 FAREWELL_S: Final = 0.2  # for the last orders when stopping
 
@@ -55,6 +62,7 @@ class StrategyProcess:
     def __init__(self, part: Part, config: Config) -> None:
         section = config.Strategy
         self._part = part
+        self._config = config
         self._entry = section.entry
         self._name = section.shared_memory_name
         try:
@@ -71,6 +79,9 @@ class StrategyProcess:
         self._host: Host | None = None
         self._missed_before = self._not_drained = 0
         self._batch = BATCH
+        self._progress_due = 0.0
+        self._told_seq = -1
+        self._stopped = ""  # why the strategy is not called any more
 
     def run(self) -> None:
         """Until told to stop; then drain what is on the tape."""
@@ -79,46 +90,73 @@ class StrategyProcess:
             self._housekeeping()
             if self._attached is None and not self._attach():
                 time.sleep(SEARCH_S)
+            elif self._host is None and not self._join():
+                time.sleep(JOIN_S)
+            elif self._stopped:
+                time.sleep(ROUND_S)
             else:
                 self._follow(time.monotonic() + ROUND_S)
         self._drain()
 
     def _housekeeping(self) -> None:
         """What need not be looked at for every record: order link, supervisor, status."""
-        self._link.tend()
+        link = self._link
+        link.tend()
+        if link.diverged and not self._stopped:
+            self._stopped = f"its ledger differs: {link.diverged}"
+            self._part.log.error("%s STOPPED: %s", self._entry.id, self._stopped)
+        if link.refused and self._host is not None and not self._stopped:
+            self._part.log.warning("%s begins anew: %s", self._entry.id, link.refused)
+            self._detach("its ledger does not want it back")
         self._part.check_link()
         if self._part.status_due():
             self._part.report(self.status())
 
     def _attach(self) -> bool:
-        """Look for a tape; a fresh host starts at its head, with the book's last prices."""
+        """Look for a tape, and ask the ledger of its run for this strategy's lane."""
         try:
             attached = Attachment(self._name)
         except SegmentError:
             self._reminder.missing()
             return False
-        if self._part.run_id not in (None, attached.tape.run_id):  # another system's, under the same name
+        run_id = attached.tape.run_id
+        token = read_token(run_folder(self._config, run_id))
+        if self._part.run_id not in (None, run_id) or token is None:  # another system's; or nobody's yet
             attached.close()
             self._reminder.missing()
             return False
         self._reminder.found()
+        self._attached = attached
+        self._link.begin(token, attached.tape.cursor)
+        return True
+
+    def _join(self) -> bool:
+        """Begin where the ledger says, with the position and the open orders it says."""
+        attached, welcome = self._attached, self._link.welcome
+        assert attached is not None
+        if welcome is None:
+            if attached.tape.closed:
+                self._detach("it was closed")
+            return False
+        lane = make_lane(self._entry.id, self._config, attached.tape.run_id)
+        restore(lane, msgspec.json.decode(welcome.lane, type=LaneState))
         try:
-            host = Host(
+            self._host = Host(
                 self._entry.id,
                 self._module,
                 self._entry.params,
                 attached.symbol_of,
                 self._part.log,
                 self._entry.symbols,
+                lane,
             )
         except StrategyError as fault:
-            attached.close()
             raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
-        host.prices.update({symbol: price for symbol, (price, _) in attached.book.read_all().items()})
-        self._attached, self._host = attached, host
+        attached.tape.cursor = self._told_seq = welcome.next_seq
+        self._link.joined(lane.executions, welcome.next_seq)
         self._part.ready(
             f"{self._entry.id} on tape {self._name} of run {attached.tape.run_id}, "
-            f"from record {attached.tape.cursor}"
+            f"from record {welcome.next_seq}"
         )
         return True
 
@@ -134,24 +172,32 @@ class StrategyProcess:
         while not part.stopping and time.monotonic() < until:
             if not self._work(tape, host):
                 tape.wait(ROUND_S)  # which returns at once if there is more by now
+            if self._link.diverged:
+                return
         if attached.finished:
-            self._detach()
+            self._tell(host, tape.cursor)
+            self._detach("it has ended")
 
     def _work(self, tape: TapeReader, host: Host) -> bool:
         """One batch; False when it has probably taken all there was."""
-        limit = self._batch
+        limit, missed = self._batch, tape.missed
         packed = tape.take(limit)
         if not packed:
+            self._tell_sometimes(host, tape.cursor)
             return False
         began = time.monotonic()
+        if tape.missed != missed:
+            first = tape.cursor - len(packed) // RECORD.size
+            host.missed(first)
+            self._link.missed(first)
         try:
             host.consume(packed)
         except StrategyError as fault:
             raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
-        if host.orders:
-            self._link.send(host.take_orders())
-        elif self._link.kept:
-            self._link.flush()
+        if host.requests or host.frames or host.lane.busy:
+            self._tell(host, tape.cursor)
+        else:
+            self._tell_sometimes(host, tape.cursor)
         if time.monotonic() - began > BATCH_S:
             self._batch = max(1, limit // 2)
         elif limit < BATCH:
@@ -160,22 +206,35 @@ class StrategyProcess:
             log_lines(self._part.log, host.take_lines())
         return len(packed) == limit * RECORD.size
 
-    def _detach(self) -> None:
+    def _tell_sometimes(self, host: Host, cursor: int) -> None:
+        """Without an open order the ledger need not hear of every batch."""
+        if cursor != self._told_seq and time.monotonic() >= self._progress_due:
+            self._tell(host, cursor)
+
+    def _tell(self, host: Host, cursor: int) -> None:
+        """Requests, and how far the host is: the ledger's lane may go so far."""
+        self._link.send(host.take_requests(), host.take_frames(), cursor)
+        self._told_seq = cursor
+        self._progress_due = time.monotonic() + PROGRESS_S
+
+    def _detach(self, why: str) -> None:
         assert self._attached is not None
         self._missed_before += self._attached.tape.missed
-        self._part.log.info("tape %s has ended at record %d", self._name, self._attached.tape.cursor)
+        self._part.log.info("left tape %s at record %d: %s", self._name, self._attached.tape.cursor, why)
         self._attached.close()
         self._attached = None
+        self._host = None
 
     def _drain(self) -> None:
         """Take what is on the tape now, then hang up."""
-        if self._attached is not None and self._host is not None:
+        if self._attached is not None and self._host is not None and not self._stopped:
             tape, until, deadline = self._attached.tape, self._attached.tape.tail, time.monotonic() + DRAIN_S
             while tape.cursor < until and time.monotonic() < deadline:
                 self._work(tape, self._host)
             self._not_drained = max(0, until - tape.cursor)
             if self._not_drained:
                 self._part.log.warning("stopped %d records before the tape's end", self._not_drained)
+            self._tell(self._host, tape.cursor)
         self._link.close(FAREWELL_S)
         self._part.report(self.status())
         if self._attached is not None:
@@ -191,6 +250,9 @@ class StrategyProcess:
             "news": host.news if host else 0,
             "epochs": host.epochs if host else 0,
             "orders": host.placed if host else 0,
+            "fills": host.fills if host else 0,
+            "denied": host.denied if host else 0,
+            "stopped": self._stopped,
             "missed": self._missed_before + self._attached_missed,
             "lag": attached.tape.tail - attached.tape.cursor if attached else 0,
             "errors": host.errors if host else 0,

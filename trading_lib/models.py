@@ -162,6 +162,22 @@ class Order(msgspec.Struct, frozen=True, gc=False, tag="order", tag_field="reque
         return cls(symbol, quantity, price, Side(side), ts)
 
 
+class OpenOrder(msgspec.Struct, frozen=True, gc=False):
+    """An order that is not done, as its strategy sees it. `arrived` is False while it is on its way."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    qty: float
+    leaves: float
+    type: OrderType
+    tif: TimeInForce
+    limit_price: float
+    stop_price: float
+    tag: str
+    arrived: bool
+
+
 class CancelRequest(
     msgspec.Struct, frozen=True, gc=False, tag="cancel", tag_field="request", array_like=True
 ):

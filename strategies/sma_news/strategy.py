@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trading_lib.models import News, Tick
+from trading_lib.models import News, Report, Tick
 from trading_lib.strategy import MovingAverageNewsStrategy
 
 NAME = "sma_news"
@@ -33,3 +33,7 @@ def on_tick(ctx: Any, tick: Tick) -> None:
 
 def on_news(ctx: Any, news: News) -> None:
     ctx.rule.on_news(news.symbol, news.sentiment)
+
+
+def on_reject(ctx: Any, report: Report) -> None:
+    ctx.rule.on_denied(report.symbol)

@@ -1,0 +1,81 @@
+"""A lane at the ledger: its queue of accepted requests, its session, and what it has told its host."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from OrderManager.market import Market
+from OrderManager.server import Connection
+from trading_lib import order_wire, wire
+from trading_lib.lane import Lane, Request
+from trading_lib.models import Report
+
+GRACE_S: Final = 5.0  # a lost host may come back for so long before its lane runs on without it
+REPORTS_KEPT: Final = 100_000  # for a host that comes back and asks for what it missed
+
+RequestId = tuple[int, int]
+
+
+class LaneDesk:
+    """Owns a lane. `limit` is how far its host has come on the tape; None for one without a host."""
+
+    def __init__(self, lane: Lane, limit: int | None = None) -> None:
+        self.lane = lane
+        self.queue: deque[Request] = deque()  # accepted, not yet submitted: their records were not processed
+        self.last_id: RequestId = lane.last_id
+        self.client: Connection | None = None
+        self.limit = limit
+        self.lost_at: float | None = None  # when the host went without a word, monotonic
+        self.to_acknowledge = False
+        self._told: deque[tuple[int, bytes]] = deque(maxlen=REPORTS_KEPT)
+
+    def accept(self, request: Request) -> bool:
+        """Queue a request; False for one whose id was seen before: it is answered, never executed again."""
+        self.to_acknowledge = True
+        request_id = (request.cause_seq, request.index)
+        if request_id <= self.last_id:
+            return False
+        self.last_id = request_id
+        self.queue.append(request)
+        if self.limit is not None:
+            self.limit = max(self.limit, request.cause_seq + 1)
+        return True
+
+    def pump(self, market: Market) -> Iterator[tuple[int, int]]:
+        """Bring the lane as far as it may go, each request at its place; yields what was missed."""
+        lane, queue = self.lane, self.queue
+        until = market.tail if self.limit is None else self.limit
+        while queue and queue[0].cause_seq < until:
+            yield from market.bring(lane, queue[0].cause_seq + 1)
+            lane.submit(queue.popleft())
+        yield from market.bring(lane, until)
+
+    def run_on(self, market: Market) -> bool:
+        """Give a lost host up when it has been away for long, or the tape is about to lap the lane."""
+        if self.lost_at is None or self.limit is None:
+            return False
+        lag = market.tail - self.lane.next_seq
+        if time.monotonic() - self.lost_at < GRACE_S and lag < market.capacity // 2:
+            return False
+        self.limit = self.lost_at = None
+        return True
+
+    # ------------------------------------------------------------------------------------------ telling
+
+    def remember(self, report: Report) -> bytes:
+        """A report's frame, kept for a host that has to ask again."""
+        frame = order_wire.encode_report(report)
+        self._told.append((report.exec_id, frame))
+        return frame
+
+    def told_after(self, exec_id: int) -> bytes | None:
+        """Every report after `exec_id`, as frames; None if some of them are not kept any more."""
+        if exec_id < self.lane.executions and (not self._told or self._told[0][0] > exec_id + 1):
+            return None
+        return b"".join(frame for number, frame in self._told if number > exec_id)
+
+    def acknowledgement(self) -> bytes:
+        """What says that every request up to the last one is durable."""
+        self.to_acknowledge = False
+        return wire.encode_control("A", *self.last_id)

@@ -1,0 +1,383 @@
+"""The ledger: every strategy's lane, driven by the tape and the sessions, and journaled.
+
+    ledger.take(client, inputs)     # requests are accepted
+    ledger.settle()                 # lanes advance; journal; then acknowledgements, reports, events
+
+A lane never runs past its host's last reported progress, so a cancel cannot lose to a tick it preceded;
+without a host it runs to the tape's head. Nothing is acknowledged before it is on the disk, nothing is
+reported before it is in the journal.
+"""
+
+import hmac
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from OrderManager import records
+from OrderManager.journal import CHECKPOINT_EVERY, Journal, JournalMissing
+from OrderManager.lane_desk import LaneDesk
+from OrderManager.market import Market
+from OrderManager.recovery import Recovery
+from OrderManager.server import (
+    PLAIN_STRATEGY,
+    CancelReceived,
+    Connection,
+    Farewell,
+    Hello,
+    Input,
+    Progress,
+    Received,
+    SessionDenied,
+)
+from runtime.run_folder import read_token
+from trading_lib import order_wire
+from trading_lib.lane import Lane
+from trading_lib.lane_state import restore, take_head, take_state
+
+HORIZON_S: Final = 0.2  # so often readers of the journal are told how far every lane is
+
+Publish = Callable[[int, records.JournalRecord], None]
+
+
+_PLACE: Final = (  # of a lane's head: where it is on the tape, and in time
+    *("seq", "next_seq", "ts", "epoch", "epoch_seq", "blind", "blind_below", "next_day", "next_account"),
+)
+
+MakeLane = Callable[[str], Lane]
+
+
+class Ledger:
+    """The lanes of one run. Owns its journal, not the market. Raises JournalError for one it cannot use.
+
+    `make_lane` gives a fresh lane; `publish(number, record)` is called for every record once it is in the
+    journal.
+    """
+
+    def __init__(
+        self, folder: Path, market: Market, make_lane: MakeLane, log: logging.Logger, publish: Publish
+    ) -> None:
+        self.folder = folder
+        self.market = market
+        self.counters: Counter[str] = Counter()
+        self._make_lane = make_lane
+        self._log = log
+        self._publish = publish
+        self._batch: list[records.JournalRecord] = []
+        self._untold: list[tuple[Connection, bytes]] = []  # reports that are not in the journal yet
+        self._urgent = False  # something in the batch is to be acknowledged
+        self._horizon = (0.0, -1)
+        recovery = Recovery(self._make)
+        self.journal = self._open_journal(folder / "journal.bin", recovery)
+        self.orders = recovery.orders
+        self.desks = recovery.desks
+        for desk in self.desks.values():
+            self._resume(desk)
+        if PLAIN_STRATEGY not in self.desks:
+            lane = self._make(PLAIN_STRATEGY)
+            lane.next_seq = max(0, market.tail - market.capacity)
+            self._open_lane(lane)
+
+    # ----------------------------------------------------------------------------------------- beginning
+
+    def _open_journal(self, path: Path, recovery: Recovery) -> Journal:
+        try:
+            journal = Journal.recover(path, recovery.on_record, self._say_progress)
+        except JournalMissing:
+            return Journal.create(path, self.market.run_id)
+        if journal.run_id != self.market.run_id:
+            journal.close()
+            raise SessionDenied(f"{path} is of run {journal.run_id}")
+        self._log.warning(
+            "recovered %d orders of %d strategies from the journal%s",
+            recovery.orders,
+            len(recovery.desks),
+            f"; {journal.cut}" if journal.cut else "",
+        )
+        self._batch.append(records.Recovered(time.time_ns(), journal.cut))
+        return journal
+
+    def _say_progress(self, done: int, total: int) -> None:
+        self._log.info("recovering: %d of %d bytes of the journal", done, total)
+
+    def _make(self, strategy_id: str) -> Lane:
+        lane = self._make_lane(strategy_id)
+        self.market.watch_series(lane)
+        return lane
+
+    def _resume(self, desk: LaneDesk) -> None:
+        """A recovered lane's last prices, from the tape; its host may come back."""
+        lane = desk.lane
+        if lane.strategy_id != PLAIN_STRATEGY:
+            desk.limit, desk.lost_at = lane.next_seq, time.monotonic()
+        if lane.blind:
+            return
+        prices, times, new_epoch = self.market.prices_before(lane.next_seq, max(lane.blind_below, 0))
+        if new_epoch:
+            lane.prices.clear()
+        else:
+            for symbol, (price, ts) in self.market.book_prices(lane.ts).items():
+                lane.prices[symbol], times[symbol] = price, ts
+        lane.prices.update(prices)
+        for symbol, price in lane.prices.items():
+            if symbol.endswith((".BID", ".ASK")):
+                lane.broker.quotes[symbol] = (price, times.get(symbol, 0))
+
+    def _open_lane(self, lane: Lane) -> LaneDesk:
+        state = msgspec.json.encode(take_state(lane))
+        desk = self.desks[lane.strategy_id] = LaneDesk(lane)
+        self._batch.append(records.Opened(lane.strategy_id, state))
+        return desk
+
+    def _new_desk(self, strategy_id: str, start: int) -> LaneDesk:
+        """A lane that begins at `start`, in the market as the manual lane, which is always there, sees it."""
+        manual = self.desks[PLAIN_STRATEGY]
+        self._pump(manual)
+        if manual.lane.next_seq < start:
+            for _ in self.market.bring(manual.lane, start):
+                self.counters["missed"] += 1
+        seen = take_state(manual.lane)
+        lane = self._make(strategy_id)
+        fresh = take_state(lane)
+        place = {name: getattr(seen.head, name) for name in _PLACE}
+        head = msgspec.structs.replace(fresh.head, day_equity=lane.portfolio.equity, **place)
+        restore(lane, msgspec.structs.replace(fresh, head=head, prices=seen.prices, quotes=seen.quotes))
+        return self._open_lane(lane)
+
+    # ------------------------------------------------------------------------------------------ sessions
+
+    def welcome(self, client: Connection, hello: Hello) -> tuple[Iterable[bytes], int]:
+        """See server.Desk."""
+        self._check(hello)
+        desk = self.desks.get(hello.strategy)
+        if hello.mode == "again":
+            frames: Iterable[bytes] = [self._again(desk, hello)]
+        else:
+            if desk is None:
+                desk = self._new_desk(hello.strategy, hello.number)
+            else:
+                self._note(desk.lane, "restart")
+            desk.limit = max(hello.number, desk.lane.next_seq) if hello.mode else None
+            self._pump(desk)
+            self._collect(desk, tell=False)
+            frames = order_wire.encode_lane(msgspec.json.encode(take_state(desk.lane)))
+        assert desk is not None
+        if desk.client is not None:
+            desk.client.hopeless = True  # the same strategy from elsewhere: the newer one counts
+        desk.client, desk.lost_at = client, None
+        return frames, desk.lane.next_seq
+
+    def _check(self, hello: Hello) -> None:
+        token = read_token(self.folder)
+        if token is None or not hmac.compare_digest(token, hello.token):
+            raise SessionDenied(f"wrong token: it is in {self.folder.name}/token")
+        if hello.strategy == PLAIN_STRATEGY:
+            raise SessionDenied(f"{PLAIN_STRATEGY} is the strategy of plain clients")
+        if hello.number > self.market.tail and hello.mode == "new":
+            raise SessionDenied(f"there is no record {hello.number} on the tape yet")
+
+    def _again(self, desk: LaneDesk | None, hello: Hello) -> bytes:
+        if desk is None:
+            raise SessionDenied("there is no lane of this strategy: start it anew")
+        told = desk.told_after(hello.number)
+        if told is None:
+            raise SessionDenied(f"the reports after {hello.number} are not kept any more: start it anew")
+        if desk.limit is None:  # it was given up, and its lane has run on
+            raise SessionDenied("its lane has run on without it: start it anew")
+        return told
+
+    def left(self, client: Connection) -> None:
+        """See server.Desk."""
+        for desk in self.desks.values():
+            if desk.client is client:
+                desk.client = None
+                if desk.limit is not None:
+                    desk.lost_at = time.monotonic()
+
+    # -------------------------------------------------------------------------------------------- inputs
+
+    def take(self, client: Connection, inputs: Sequence[Input]) -> None:
+        """See server.Desk."""
+        if client.strategy is None:
+            self._take_plain(inputs)
+            return
+        desk = self.desks[client.strategy]
+        if desk.client is not client:
+            self.counters["ignored: from a session that was replaced"] += len(inputs)
+            return
+        for found in inputs:
+            match found:
+                case Received(number, order, _, wall):
+                    self.orders = max(self.orders, number)
+                    self._accept(desk, order, number, wall)
+                case CancelReceived(request, _, wall):
+                    self._accept(desk, request, 0, wall)
+                case Progress(next_seq, missed):
+                    self._progress(desk, next_seq, missed)
+                case Farewell(text):
+                    self._farewell(desk, text)
+
+    def _accept(self, desk: LaneDesk, request: Any, number: int, wall: int) -> None:
+        record = self.market.record(request.cause_seq)
+        if request.cause_seq >= self.market.tail:
+            self.counters["refused: no such tape record yet"] += 1
+        elif record is not None and record[1] != request.timestamp:
+            self.counters["refused: not the time of its tape record"] += 1
+        elif desk.accept(request):
+            self._urgent = True
+            self._batch.append(records.Taken(desk.lane.strategy_id, number, wall, request))
+        else:
+            self.counters["seen before"] += 1
+
+    def _take_plain(self, inputs: Sequence[Input]) -> None:
+        """Plain orders take the tape head's time on receipt, whatever they say."""
+        desk = self.desks[PLAIN_STRATEGY]
+        head = self.market.record(self.market.tail - 1)
+        for found in inputs:
+            assert isinstance(found, Received)
+            if head is None:
+                self.counters["refused: nothing on the tape yet"] += 1
+                continue
+            seq, ts = head[:2]
+            index = desk.last_id[1] + 1 if desk.last_id[0] == seq else 0
+            order = msgspec.structs.replace(found.order, timestamp=ts, cause_seq=seq, index=index)
+            self._accept(desk, order, found.number, found.wall)
+
+    def _progress(self, desk: LaneDesk, next_seq: int, missed: bool) -> None:
+        if desk.limit is None or next_seq > self.market.tail:
+            return
+        if missed and next_seq > desk.lane.next_seq:
+            self._pump(desk)
+            self._note(desk.lane, "missed", f"{next_seq - desk.lane.next_seq} records, by its host")
+            desk.lane.missed(next_seq)
+        desk.limit = max(desk.limit, next_seq)
+
+    def _farewell(self, desk: LaneDesk, text: str) -> None:
+        """The host goes: nothing holds its lane back any more."""
+        if text:
+            self._log.error("%s DIVERGED: %s", desk.lane.strategy_id, text)
+            self._note(desk.lane, "diverged", text)
+        self._pump(desk)
+        desk.limit = None
+
+    # ------------------------------------------------------------------------------------------ settling
+
+    def settle(self) -> None:
+        """Advance every lane as far as it may go; journal; then tell. Raises JournalError."""
+        for desk in self.desks.values():
+            if desk.run_on(self.market):
+                self._log.warning("%s has not come back: its lane runs on", desk.lane.strategy_id)
+                self._note(desk.lane, "host lost")
+            self._pump(desk)
+            self._collect(desk)
+        self._note_horizon()
+        self._commit()
+
+    def _pump(self, desk: LaneDesk) -> None:
+        for start, stop in desk.pump(self.market):
+            self.counters["missed"] += stop - start
+            self._note(desk.lane, "missed", f"{stop - start} records from {start}, by the ledger")
+
+    def _note(self, lane: Lane, what: str, detail: str = "") -> None:
+        self._batch.append(records.Note(lane.strategy_id, lane.next_seq, what, detail))
+
+    def _note_horizon(self) -> None:
+        now = time.monotonic()
+        since, before = self._horizon
+        if now - since >= HORIZON_S:
+            horizon = min(desk.lane.next_seq for desk in self.desks.values())
+            self._horizon = (now, horizon)
+            if horizon != before:
+                self._batch.append(records.Horizon(horizon))
+
+    def _collect(self, desk: LaneDesk, *, tell: bool = True) -> None:
+        """What a lane has done since the last time goes into the batch, and will be told after it."""
+        lane = desk.lane
+        if not lane.reports and not lane.accounts:
+            return
+        frames = [desk.remember(report) for report in lane.reports]
+        self._batch += lane.reports
+        self._batch += lane.accounts
+        self._batch.append(take_head(lane))
+        lane.reports.clear()
+        lane.accounts.clear()
+        if tell and desk.client is not None and frames:
+            self._untold.append((desk.client, b"".join(frames)))
+
+    def _commit(self) -> None:
+        """One write for everything; on the disk before any of it is acknowledged."""
+        batch, journal = self._batch, self.journal
+        if not batch and not self._urgent:
+            self._acknowledge()
+            return
+        first = journal.append_many([records.encode(record) for record in batch])
+        if self._urgent:
+            journal.commit()
+        else:
+            journal.write()
+        self._batch, self._urgent = [], False
+        self._acknowledge()
+        for client, frames in self._untold:
+            client.send(frames)
+        self._untold.clear()
+        for number, record in enumerate(batch, first):
+            self._publish(number, record)
+        if journal.since_checkpoint >= CHECKPOINT_EVERY:
+            self._checkpoint()
+
+    def _acknowledge(self) -> None:
+        for desk in self.desks.values():
+            if desk.to_acknowledge and desk.client is not None:
+                desk.client.send(desk.acknowledgement())
+
+    def _checkpoint(self) -> None:
+        lanes = [
+            records.QueuedLane(msgspec.json.encode(take_state(desk.lane)), list(desk.queue))
+            for desk in self.desks.values()
+        ]
+        self.journal.checkpoint(records.encode(records.Checkpoint(self.orders, lanes)))
+
+    # ---------------------------------------------------------------------------------------- the end
+
+    @property
+    def busy(self) -> bool:
+        """Whether a lane without a host has orders that only time will settle."""
+        return any(desk.limit is None and desk.lane.busy for desk in self.desks.values())
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Each lane's money and open orders, as plain values."""
+        return [_summary(desk.lane) for desk in self.desks.values()]
+
+    def finish(self) -> None:
+        """Run every lane to the tape's head, and make it durable. Raises JournalError."""
+        for desk in self.desks.values():
+            desk.limit = None
+        self._horizon = (0.0, -1)
+        self._urgent = True
+        self.settle()
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self.journal.close()
+
+
+def _summary(lane: Lane) -> dict[str, Any]:
+    equity, portfolio = lane.equity(), lane.portfolio
+    return {
+        "strategy_id": lane.strategy_id,
+        "epoch": lane.epoch,
+        "tape_seq": lane.next_seq,
+        "equity": equity,
+        "cash": portfolio.cash,
+        "realized": portfolio.realized,
+        "unrealized": portfolio.unrealized,
+        "commission": portfolio.commission,
+        "positions": dict(portfolio.positions),
+        "open_orders": len(lane.open),
+        "travelling": lane.travelling,
+        "killed": lane.risk.killed,
+    }
