@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from trading_lib.models import NS_PER_S, Order, Side
+from trading_lib.money import PRICE_SCALE, QTY_SCALE, exact, scaled
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,27 +46,24 @@ class Risk:
     ) -> str | None:
         """Why the order is denied at event time `at`, or None. Counts the arrival. O(1) amortised."""
         limits = self.limits
-        arrivals = self.arrivals
-        while arrivals and arrivals[0] <= at - NS_PER_S:
-            arrivals.popleft()
-        arrivals.append(at)
+        arrivals = self.count(at)
         if self.killed:
             return f"kill switch: {self.killed}"
         if order.quantity > limits.max_order_qty:
             return f"max_order_qty: {order.quantity:.15g} is above {limits.max_order_qty:.15g}"
-        if len(arrivals) > limits.max_orders_per_s:
-            return f"max_orders_per_s: {len(arrivals)} within a second, {limits.max_orders_per_s} allowed"
-        if abs(order.price - price) > limits.collar * price:
+        if arrivals > limits.max_orders_per_s:
+            return f"max_orders_per_s: {arrivals} within a second, {limits.max_orders_per_s} allowed"
+        if _beyond(order.price, price, limits.collar):
             away = (order.price / price - 1) * 100
             return (
                 f"collar: {order.price!r} is {away:+.2f} % from the market's {price!r}, "
                 f"{limits.collar * 100:.15g} % allowed"
             )
         if order.side is Side.BUY:
-            after = exposure.position + exposure.buying + order.quantity
+            after = _sum(exposure.position, exposure.buying, order.quantity)
             reduces = after <= 0
         else:
-            after = exposure.position - exposure.selling - order.quantity
+            after = _sum(exposure.position, -exposure.selling, -order.quantity)
             reduces = after >= 0
         if reduces:
             return None
@@ -76,9 +74,29 @@ class Risk:
                 f"with {order.side} {order.quantity:.15g} more {after:.15g}: beyond {limits.max_position:.15g}"
             )
         now, day = equity(), self.day_equity
-        if now < day * (1 - limits.max_daily_loss):
+        if day - now > limits.max_daily_loss * max(day, 0.0):
             return (
-                f"max_daily_loss: equity {now:.2f} is {(1 - now / day) * 100:.2f} % below the day's first, "
-                f"{day:.2f}; {limits.max_daily_loss * 100:.15g} % allowed"
+                f"max_daily_loss: equity {now:.2f} is {day - now:.2f} below the day's first, {day:.2f}; "
+                f"{limits.max_daily_loss * 100:.15g} % of it allowed"
             )
         return None
+
+    def count(self, at: int) -> int:
+        """An order arrives at event time `at`; how many did within the second until then."""
+        arrivals = self.arrivals
+        while arrivals and arrivals[0] <= at - NS_PER_S:
+            arrivals.popleft()
+        arrivals.append(at)
+        return len(arrivals)
+
+
+def _sum(*quantities: float) -> float:
+    """Of decimals: 0.1 and 0.2 on a limit of 0.3 are allowed."""
+    return sum(scaled(quantity, QTY_SCALE) for quantity in quantities) / QTY_SCALE
+
+
+def _beyond(stated: float, market: float, collar: float) -> bool:
+    """Whether a stated price is further than `collar` × the market's from it; exactly at it is not."""
+    numerator, denominator = exact(collar)
+    price = scaled(market, PRICE_SCALE)
+    return abs(scaled(stated, PRICE_SCALE) - price) * denominator > numerator * price
