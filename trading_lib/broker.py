@@ -5,12 +5,14 @@ order; the lane turns them into reports.
 
 A market order is filled at the *reference price* (the last tick; `.ASK` for BUY and `.BID` for SELL where
 those series exist and are fresh) plus slippage to the worse side. A limit order that is marketable when
-it arrives is filled like a market order, never beyond its limit; one that rests is filled at its limit by
-the first tick through it. A stop is triggered by the first tick at or beyond it and filled at that tick.
+it arrives is filled like a market order, never beyond its limit, for as long as ticks leave it marketable;
+one that rests is filled at its limit by the first tick through it. A stop is triggered by the first tick at
+or beyond it and filled at that tick. Where a `.SIZE` series exists a tick gives what it said when the tick
+came, once, to those who came first.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -18,6 +20,7 @@ import msgspec
 from trading_lib.models import NS_PER_S, Order, OrderType, Side, TimeInForce
 from trading_lib.money import PRICE_SCALE, QTY_SCALE, scaled, slipped
 
+NEVER: Final = 1 << 62
 QUOTE_FRESH_NS: Final = 5 * NS_PER_S
 QUOTES: Final = (".BID", ".ASK")
 SIZE: Final = ".SIZE"
@@ -53,18 +56,23 @@ def draw(seed: int, *key: object) -> float:
 class Working:
     """An order that has arrived and is not done. Quantities are in units of 1 / `QTY_SCALE`."""
 
-    __slots__ = ("arrived", "cum", "fresh", "id", "leaves", "order", "order_id", "paid", "triggered")
+    __slots__ = (
+        *("arrived", "cum", "ends", "fresh", "id", "leaves", "order", "order_id", "paid", "taking"),
+        "triggered",
+    )
 
     def __init__(self, order: Order, order_id: int, arrived: int) -> None:
         self.order = order
         self.id = order.client_order_id or ""
         self.order_id = order_id
         self.arrived = arrived  # event time
+        self.ends = NEVER  # event time of its day's end
         self.leaves = scaled(order.quantity, QTY_SCALE)
         self.cum = 0
         self.paid = 0  # Σ price × quantity of its fills, in units of both, for the average price
         self.triggered = False  # a stop that has been reached
         self.fresh = False  # not looked at yet: the next tick is its first
+        self.taking = False  # a limit order that has been marketable ever since it was looked at
 
     @property
     def is_market(self) -> bool:
@@ -104,7 +112,7 @@ class Broker:
         self.quotes: dict[str, tuple[float, int]] = {}  # of `.BID` and `.ASK` series: price, time
         self.resting: dict[str, list[Working]] = {}
         self.watched: set[str] = set()  # series whose every tick must come to `tick`
-        self.used: dict[str, int] = {}  # of a symbol's size, since its last tick
+        self.left: dict[str, int] = {}  # of a symbol's last tick, where it is not what `.SIZE` says now
 
     def watch_series(self, symbol: str) -> None:
         """Say that a series exists: quotes and sizes are needed with their time, at every tick."""
@@ -132,12 +140,13 @@ class Broker:
 
     def tick(self, symbol: str, price: float, ts: int) -> Iterator[Outcome]:
         """A new tick of a watched series. Outcomes are to be taken one by one, all of them."""
-        self.prices[symbol] = price
-        self.used.pop(symbol, None)
+        if self.left.pop(symbol, None) is not None:
+            self._watch_if_needed(symbol)
         if symbol.endswith(QUOTES):
             self.quotes[symbol] = (price, ts)
-        elif symbol.endswith(SIZE):
-            self.used.pop(symbol.removesuffix(SIZE), None)
+        elif symbol.endswith(SIZE) and symbol in self.prices:
+            self._keep_left(symbol.removesuffix(SIZE))
+        self.prices[symbol] = price
         for working in tuple(self.resting.get(symbol, ())):
             if working.fresh:
                 self.remove(working)
@@ -146,8 +155,7 @@ class Broker:
             elif working.is_market:
                 yield from self._fill(working, price, ts)
             elif working.is_limit:
-                if self._through(working.order, price):
-                    yield from self._fill(working, price, ts, at_limit=True)
+                yield from self._limit_at_a_tick(working, price, ts)
             elif _reached(working.order, price):
                 yield from self._trigger(working, price, price, ts)
 
@@ -160,8 +168,7 @@ class Broker:
         resting.remove(working)
         if not resting:
             del self.resting[symbol]
-            self.watched.discard(symbol)
-            self.watch_series(symbol)
+            self._watch_if_needed(symbol)
 
     def rest(self, working: Working) -> None:
         """Keep an order for the ticks to come."""
@@ -171,13 +178,36 @@ class Broker:
             resting.append(working)
         self.watched.add(symbol)
 
+    def clear(self) -> None:
+        """Forget the market; orders stay."""
+        self.prices.clear()
+        self.quotes.clear()
+        for symbol in tuple(self.left):
+            del self.left[symbol]
+            self._watch_if_needed(symbol)
+
+    def set_left(self, left: Mapping[str, int]) -> None:
+        """Say what is left of last ticks, as a broker's `left` said it."""
+        self.left.update(left)
+        self.watched.update(left)
+
+    def _watch_if_needed(self, symbol: str) -> None:
+        if symbol not in self.resting and symbol not in self.left:
+            self.watched.discard(symbol)
+            self.watch_series(symbol)
+
+    def _keep_left(self, symbol: str) -> None:
+        """What the last tick has left stands from now on for itself: a new size is for the next one."""
+        if symbol in self.prices and symbol not in self.left:
+            self.set_left({symbol: scaled(self.prices[symbol + SIZE], QTY_SCALE)})
+
     def _first_look(self, working: Working, reference: float, last: float, ts: int) -> Iterator[Outcome]:
         """An order meets the market for the first time: `reference` to fill against, `last` for stops."""
         order = working.order
         if order.type is _MARKET:
             yield from self._fill(working, reference, ts)
         elif order.type is _LIMIT:
-            yield from self._marketable(working, reference, ts)
+            yield from self._limit_at_first(working, reference, ts)
         elif _reached(order, last):
             yield from self._trigger(working, reference, last, ts)
         else:
@@ -189,15 +219,23 @@ class Broker:
         if working.order.type is _STOP:
             yield from self._fill(working, reference, ts)
         else:
-            yield from self._marketable(working, reference, ts)
+            yield from self._limit_at_first(working, reference, ts)
 
-    def _marketable(self, working: Working, reference: float, ts: int) -> Iterator[Outcome]:
+    def _limit_at_first(self, working: Working, reference: float, ts: int) -> Iterator[Outcome]:
         """A limit order's first chance: at once, at the reference price plus slippage, not beyond its limit."""
-        limit = working.order.limit_price
-        if reference <= limit if working.order.side is _BUY else reference >= limit:
+        if _is_marketable(working.order, reference):
+            working.taking = True
             yield from self._fill(working, reference, ts)
         else:
             yield from self._rest_or_cancel(working)
+
+    def _limit_at_a_tick(self, working: Working, price: float, ts: int) -> Iterator[Outcome]:
+        """A limit order that nothing was left for is still marketable, or rests from this tick on."""
+        working.taking = working.taking and _is_marketable(working.order, price)
+        if working.taking:
+            yield from self._fill(working, price, ts)
+        elif self._through(working.order, price):
+            yield from self._fill(working, price, ts, at_limit=True)
 
     def _through(self, order: Order, price: float) -> bool:
         """Whether a tick fills a resting limit order."""
@@ -217,7 +255,7 @@ class Broker:
             qty = 0
         if qty:
             price = order.limit_price if at_limit else self._slipped(working, reference)
-            self.used[order.symbol] = self.used.get(order.symbol, 0) + qty
+            self._use(order.symbol, qty)
             working.leaves -= qty
             working.cum += qty
             working.paid += qty * scaled(price, PRICE_SCALE)
@@ -248,8 +286,14 @@ class Broker:
         size = self.prices.get(symbol + SIZE)
         if size is None:
             return working.leaves
-        left = scaled(size, QTY_SCALE) - self.used.get(symbol, 0)
-        return min(working.leaves, max(0, left))
+        left = self.left.get(symbol)
+        return min(working.leaves, scaled(size, QTY_SCALE) if left is None else left)
+
+    def _use(self, symbol: str, qty: int) -> None:
+        """Take `qty` of what the last tick has left."""
+        if symbol + SIZE in self.prices:
+            self._keep_left(symbol)
+            self.left[symbol] -= qty
 
     def _partial(self, working: Working, qty: int, ts: int) -> int:
         """By chance only a part, in whole units; a function of the order and the instant."""
@@ -262,6 +306,11 @@ class Broker:
             return qty
         part = 1 + int(draw(terms.seed, *key, "part") * (whole - 1))
         return part * QTY_SCALE
+
+
+def _is_marketable(order: Order, reference: float) -> bool:
+    """Whether a limit order can be filled at once at `reference`."""
+    return reference <= order.limit_price if order.side is _BUY else reference >= order.limit_price
 
 
 def _reached(order: Order, price: float) -> bool:

@@ -8,12 +8,13 @@ machine over the same tape and get the same reports.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from trading_lib.broker import TRIGGERED, Broker, Outcome, Terms, Working, draw
+from trading_lib.broker import NEVER, TRIGGERED, Broker, Outcome, Terms, Working, draw
 from trading_lib.control import Action, Cancel, Costs
 from trading_lib.models import (
     Account,
@@ -21,6 +22,7 @@ from trading_lib.models import (
     Kind,
     Order,
     OrderStatus,
+    OrderType,
     Report,
     Side,
     TimeInForce,
@@ -32,7 +34,6 @@ from trading_lib.sessions import SessionHours, utc_midnight_after
 
 Record = tuple[int, int, float, int, int, int, int]  # seq, ts, value, due, booked, slot, kind
 
-NEVER: Final = 1 << 62
 CLOSING_TAG: Final = "epoch-close"
 FLATTEN_TAG: Final = "kill-switch"
 NO_MARKET_RECORD: Final = "no market record"
@@ -42,8 +43,7 @@ _TICK: Final = int(Kind.TICK)
 _EPOCH: Final = int(Kind.EPOCH)
 _END: Final = int(Kind.END)
 _CONTROL: Final = int(Kind.CONTROL)
-ARRIVAL: Final = 0  # at equal times an order arrives before another's day ends
-EXPIRY: Final = 1
+LATENCIES_KEPT: Final = 8  # more changes while one order travels count as the oldest of these
 
 Request = Order | CancelRequest
 
@@ -94,7 +94,10 @@ class Lane:
         self.executions = 0
         self.last_id = (-1, -1)
         self.travelling = 0  # requests that have not arrived
-        self.due: list[tuple[int, int, int, int, Request]] = []  # a heap by time, kind and client order id
+        self.due: list[tuple[int, int, int, Request]] = []  # a heap of arrivals by time and client order id
+        self.parked: deque[Request] = deque()  # whose cause is still to come; only a recovery has such
+        self.ends: list[int] = []  # a heap of the times when days of open orders end, each once
+        self.latencies = [(-1, terms.latency_ns)]  # of requests caused by this record or a later one
         self.next_day = 0
         self.blind_below = -1  # seq of the first record after some that were missed
         self.next_account = 0 if account_every else NEVER
@@ -107,24 +110,40 @@ class Lane:
     # ------------------------------------------------------------------------------------------- inputs
 
     def submit(self, request: Request) -> None:
-        """A request leaves for the market, at its record's time. Its id must be above every earlier one."""
-        cause, index = self.last_id = request.cause_seq, request.index
-        assert request.timestamp is not None
-        at = request.timestamp + self.delay(cause, index)
+        """A request leaves for the market, at its record's time. Its id must be above every earlier one.
+
+        A request may come before its cause: then it waits for it.
+        """
+        self.last_id = request.cause_seq, request.index
+        self.travelling += 1
         if isinstance(request, Order):
             self.count_unfilled(request, scaled(request.quantity, QTY_SCALE))
-        if cause < self.epoch_seq or at < self.ts:
-            missed = cause < self.blind_below
-            reason = NO_MARKET_RECORD if missed else "late: its time had passed"
-            self._refuse(request, self.ts, OrderStatus.REJECTED, reason)
-            return
-        self.travelling += 1
-        self.push_due(at, ARRIVAL, request)
+        if request.cause_seq > self.seq:
+            self.parked.append(request)
+            self.set_wake()
+        else:
+            self._leave(request)
 
-    def push_due(self, at: int, kind: int, request: Request) -> None:
-        """Have something settled before the first record after `at`."""
-        heapq.heappush(self.due, (at, kind, request.cause_seq, request.index, request))
+    def _leave(self, request: Request) -> None:
+        """The request's cause was processed: it is on its way, or too late."""
+        at = self.arrival(request)
+        if request.cause_seq >= self.epoch_seq and at >= self.ts:
+            self.push_due(at, request)
+            return
+        self.travelling -= 1
+        missed = request.cause_seq < self.blind_below
+        reason = NO_MARKET_RECORD if missed else "late: its time had passed"
+        self._refuse(request, self.ts, OrderStatus.REJECTED, reason)
+
+    def push_due(self, at: int, request: Request) -> None:
+        """Have a request arrive before the first record after `at`."""
+        heapq.heappush(self.due, (at, request.cause_seq, request.index, request))
         self.set_wake()
+
+    def release(self, below: int) -> None:
+        """Let requests leave that waited for a record before `below`."""
+        while self.parked and self.parked[0].cause_seq < below:
+            self._leave(self.parked.popleft())
 
     def advance(self, records: Iterable[Record], names: Sequence[str]) -> None:
         """Process tape records, in order; `names[slot]` is a record's symbol. Cheap while nothing is open."""
@@ -163,7 +182,7 @@ class Lane:
             return
         if ts > self.wake_ts:
             self._settle(ts)
-        self.ts = max(ts, self.ts)
+        self.ts = ts
         if kind == _CONTROL:
             action = self.action(int(value))
             if action is not None:
@@ -173,17 +192,19 @@ class Lane:
 
     def missed(self, next_seq: int) -> None:
         """Records up to `next_seq` were lost: what was to arrive among them finds no market."""
+        self.equity()  # marks what is held at the last prices there are
         self.blind = True
         self.blind_below = self.next_seq = next_seq
-        self.prices.clear()
-        self.broker.quotes.clear()
-        self.broker.used.clear()
+        self.broker.clear()
+        self.set_wake()
 
     # -------------------------------------------------------------------------------------------- views
 
     def position(self, symbol: str) -> float:
         """Filled and unfilled: what the position will be when every market order is done."""
-        return self.portfolio.position(symbol) + self.unfilled.get(symbol, 0) / QTY_SCALE
+        filled = self.portfolio.position(symbol)
+        unfilled = self.unfilled.get(symbol)
+        return (scaled(filled, QTY_SCALE) + unfilled) / QTY_SCALE if unfilled else filled
 
     @property
     def busy(self) -> bool:
@@ -201,34 +222,60 @@ class Lane:
 
     # ------------------------------------------------------------------------------------------ settling
 
-    def delay(self, cause: int, index: int) -> int:
-        """How long the request with this id travels, ns."""
+    def arrival(self, request: Request) -> int:
+        """When a request arrives: its cause's time and the latency in force then, by chance some more."""
+        assert request.timestamp is not None
         terms = self.broker.terms
-        if not terms.latency_jitter_ns:
-            return terms.latency_ns
-        jitter = draw(terms.seed, self.strategy_id, f"{cause}.{index}", "latency")
-        return terms.latency_ns + int(jitter * terms.latency_jitter_ns)
+        at = request.timestamp + self._latency(request.cause_seq)
+        if terms.latency_jitter_ns:
+            jitter = draw(terms.seed, self.strategy_id, request.client_order_id, "latency")
+            at += int(jitter * terms.latency_jitter_ns)
+        return at
+
+    def _latency(self, cause: int) -> int:
+        for seq, latency in reversed(self.latencies):
+            if cause >= seq:
+                return latency
+        return self.latencies[0][1]
+
+    def set_latencies(self, latencies: Sequence[tuple[int, int]]) -> None:
+        """Say which latency is in force from which record on; who travels arrives accordingly."""
+        self.latencies = list(latencies[-LATENCIES_KEPT:])
+        self.due = [(self.arrival(request), cause, index, request) for _, cause, index, request in self.due]
+        heapq.heapify(self.due)
+        self.set_wake()
 
     def set_wake(self) -> None:
         """After anything that changed what is due."""
-        self.wake_ts = min(self.due[0][0] if self.due else NEVER, self.next_day - 1)
+        self.wake_ts = -1 if self.blind or self.parked else self._first_due()
+
+    def _first_due(self) -> int:
+        """A record later than this has an arrival, the end of an order's day or a new day before it."""
+        due = self.due[0][0] if self.due else NEVER
+        end = self.ends[0] if self.ends else NEVER
+        return min(due, end, self.next_day - 1)
 
     def _settle(self, ts: int) -> None:
-        """Whatever is due strictly before `ts`, in order of time; the prices are those prevailing then."""
-        while ts > self.wake_ts:
+        """Whatever is due strictly before `ts`, in order of time; the prices are those prevailing then.
+
+        At equal times a day begins first, orders arrive then, and days of orders end last.
+        """
+        if self.parked:
+            self.release(self.seq)
+        while ts > self._first_due():
             due = self.due[0][0] if self.due else NEVER
-            if due < self.next_day:
-                at, kind, _, _, request = heapq.heappop(self.due)
-                if kind == EXPIRY:
-                    self._expire(request.client_order_id or "", at)
-                else:
-                    self.travelling -= 1
-                    self._arrive(request, at)
-            else:
+            end = self.ends[0] if self.ends else NEVER
+            if min(due, end) >= self.next_day:
                 self.risk.day_equity = self.equity()
-                self.next_day = utc_midnight_after(min(ts, due))
-            self.set_wake()
+                self.next_day = utc_midnight_after(min(ts, due, end))
+            elif due <= end:
+                at, _, _, request = heapq.heappop(self.due)
+                self.travelling -= 1
+                self._arrive(request, at)
+            else:
+                self._expire(heapq.heappop(self.ends))
         self.blind = False
+        self.set_wake()
 
     def _arrive(self, request: Request, at: int) -> None:
         if self.blind:
@@ -242,9 +289,10 @@ class Lane:
         self.orders += 1
         working = Working(order, self.orders, at)
         price = self.prices.get(order.symbol)
-        if price is None:
-            reason: str | None = f"{NO_MARKET_RECORD}: no price of {order.symbol}"
-        else:
+        reason = _malformed(order, working)
+        if reason is None and price is None:
+            reason = f"{NO_MARKET_RECORD}: no price of {order.symbol}"
+        if reason is None and price is not None:
             reason = self.risk.check(order, at, price, self._exposure(order.symbol), self.equity)
         if reason is not None:
             self._finish(working, OrderStatus.REJECTED, at, reason)
@@ -261,17 +309,18 @@ class Lane:
         order, at = working.order, working.arrived
         if order.tif is TimeInForce.ROD:
             hours = self._sessions.get(order.symbol)
-            end = hours.end_after(at) if hours is not None else utc_midnight_after(at)
-            self.push_due(end, EXPIRY, order)
+            end = working.ends = hours.end_after(at) if hours is not None else utc_midnight_after(at)
+            if end not in self.ends:  # few: one for each of the instruments' different session ends
+                heapq.heappush(self.ends, end)
+                self.set_wake()
 
     def _exposure(self, symbol: str) -> Exposure:
         buying = selling = 0
-        for working in self.open.values():
-            if working.order.symbol == symbol:
-                if working.order.side is Side.BUY:
-                    buying += working.leaves
-                else:
-                    selling += working.leaves
+        for working in self.broker.resting.get(symbol, ()):
+            if working.order.side is Side.BUY:
+                buying += working.leaves
+            else:
+                selling += working.leaves
         return Exposure(self.portfolio.position(symbol), buying / QTY_SCALE, selling / QTY_SCALE)
 
     def _refuse(self, request: Request, at: int, status: OrderStatus, reason: str) -> None:
@@ -297,9 +346,8 @@ class Lane:
         )
         self._emit(Working(order, self.orders, at), OrderStatus.REJECTED, at, reason=f"cancel: {reason}")
 
-    def _expire(self, client_order_id: str, at: int) -> None:
-        working = self.open.get(client_order_id)
-        if working is not None:
+    def _expire(self, at: int) -> None:
+        for working in [working for working in self.open.values() if working.ends == at]:
             self._close(working, OrderStatus.EXPIRED, at, "its day has ended")
 
     def _close(self, working: Working, status: OrderStatus, at: int, reason: str) -> None:
@@ -310,24 +358,22 @@ class Lane:
         """End every order, working or on its way, now."""
         for working in tuple(self.open.values()):
             self._close(working, status, self.ts, reason)
-        travelling = [due[4] for due in sorted(self.due, key=lambda due: due[:4]) if due[1] == ARRIVAL]
+        travelling = [due[3] for due in sorted(self.due, key=lambda due: due[:3])]
         self.due.clear()
-        self.travelling = 0
+        self.ends.clear()
+        self.travelling = len(self.parked)
         for request in travelling:
-            if isinstance(request, CancelRequest):
-                self._cancel_refused(request, self.ts, reason)
-            else:
-                self.orders += 1
-                self._finish(Working(request, self.orders, self.ts), status, self.ts, reason)
+            assert request.timestamp is not None
+            self._refuse(request, max(self.ts, request.timestamp), status, reason)
         self.set_wake()
 
     def _end_epoch(self, seq: int) -> None:
         """The source starts anew: nothing of the old epoch's market carries over but money."""
-        if self.ts:  # there was something before
-            self._abandon(OrderStatus.EXPIRED, "its epoch has ended")
-            self._close_positions(CLOSING_TAG, cost=False)
-            if self._account_every:
-                self._account("epoch", "", self.ts)
+        self.release(seq)
+        self._abandon(OrderStatus.EXPIRED, "its epoch has ended")
+        self._close_positions(CLOSING_TAG, cost=False)
+        if self.ts and self._account_every:  # there was something before
+            self._account("epoch", "", self.ts)
         self.epoch += 1
         self.begin_epoch(seq)
 
@@ -336,21 +382,24 @@ class Lane:
         self.epoch_seq = seq
         self.ts = 0
         self.next_day = 0
-        self.prices.clear()
-        self.broker.quotes.clear()
-        self.broker.used.clear()
+        self.blind = False
+        self.broker.clear()
         self.risk.arrivals.clear()
         self.set_wake()
 
     def _close_positions(self, tag: str, *, cost: bool) -> None:
-        """Sell what is held and buy back what is owed, at the last prices."""
+        """Sell what is held and buy back what is owed, at the last prices, wherever they are known from.
+
+        The orders' ids count down from -1: what the strategy orders because of this record counts up from 0.
+        """
         terms = self.broker.terms
-        for index, (symbol, position) in enumerate(sorted(self.portfolio.positions.items())):
-            price = self.prices.get(symbol)
-            if price is None:
-                continue
+        for index, (symbol, position) in enumerate(self.portfolio.positions.items(), 1):
             side = Side.SELL if position > 0 else Side.BUY
-            order = Order(symbol, abs(position), price, side, self.ts, self.seq, index, tag=tag)
+            price = self.broker.reference(symbol, side, self.ts) if cost else self.prices.get(symbol)
+            if price is None:
+                price = self.portfolio.last_price(symbol)
+                assert price is not None  # a position has had a fill
+            order = Order(symbol, abs(position), price, side, self.ts, self.seq, -index, tag=tag)
             self.orders += 1
             working = Working(order, self.orders, self.ts)
             qty = working.leaves
@@ -368,6 +417,8 @@ class Lane:
                 self._close(working, OrderStatus.CANCELED, ts, "by the operator")
         elif isinstance(action, Costs):
             self.broker.terms = _changed(self.broker.terms, action)
+            if action.latency_ms is not None:
+                self.set_latencies([*self.latencies, (self.seq, self.broker.terms.latency_ns)])
         else:
             self.risk.killed = "by the operator"
             self._abandon(OrderStatus.CANCELED, "kill switch")
@@ -490,6 +541,17 @@ class Lane:
                 equity,
             )
         )
+
+
+def _malformed(order: Order, working: Working) -> str | None:
+    """Why an order makes no sense, whatever the market; the doors refuse such, too."""
+    if working.leaves <= 0:
+        return f"quantity: {order.quantity!r} is below the smallest, {1 / QTY_SCALE:g}"
+    if order.type in (OrderType.LIMIT, OrderType.STOP_LIMIT) and not order.limit_price > 0:
+        return f"limit_price: {order.limit_price!r} is not a price"
+    if order.type in (OrderType.STOP, OrderType.STOP_LIMIT) and not order.stop_price > 0:
+        return f"stop_price: {order.stop_price!r} is not a price"
+    return None
 
 
 def _changed(terms: Terms, costs: Costs) -> Terms:

@@ -5,15 +5,17 @@
 
 A journal holds requests, reports and heads instead: `submit` each request again before the first report
 with a `seq` not below its cause, `replay` each report, `set_head` each head, and the lane stands where it
-stood, without having seen a tape record. Last prices are the caller's to find.
+stood, without having seen a tape record. Last prices are the caller's to find: `set_prices`. Reports and
+rows that a head does not cover are made again when the lane reads the tape on, the same ones.
 """
 
 import heapq
+from collections.abc import Mapping
 
 import msgspec
 
-from trading_lib.broker import TRIGGERED, Terms, Working
-from trading_lib.lane import ARRIVAL, BY_REQUEST, NO_MARKET_RECORD, Lane
+from trading_lib.broker import NEVER, QUOTES, TRIGGERED, Terms, Working
+from trading_lib.lane import BY_REQUEST, NO_MARKET_RECORD, Lane, Request
 from trading_lib.models import CancelRequest, Order, OrderStatus, OrderType, Report
 from trading_lib.money import PRICE_SCALE, QTY_SCALE, scaled
 from trading_lib.portfolio import Portfolio, PortfolioState
@@ -29,14 +31,12 @@ class WorkingState(msgspec.Struct, frozen=True):
     cum: str
     paid: str
     triggered: bool
-    fresh: bool
 
 
 class Due(msgspec.Struct, frozen=True):
-    """Something to settle: an order or a cancel request on its way, or a day's end (`kind` 1)."""
+    """A request on its way, and when it arrives."""
 
     at: int
-    kind: int
     request: Order | CancelRequest
 
 
@@ -55,8 +55,11 @@ class LaneHead(msgspec.Struct, frozen=True, tag="head", array_like=True):
     next_account: int
     killed: str
     terms: Terms
-    fresh: list[str]
-    used: dict[str, str]
+    latencies: list[tuple[int, int]]
+    fresh: list[str]  # client order ids
+    taking: list[str]
+    left: dict[str, str]
+    marks: dict[str, float]  # of what is held without a last price
     blind: bool
 
 
@@ -72,13 +75,12 @@ class LaneState(msgspec.Struct, frozen=True):
     quotes: dict[str, tuple[float, int]]
     open: list[WorkingState]
     due: list[Due]
+    parked: list[Order | CancelRequest]
     portfolio: PortfolioState
 
 
 def take_head(lane: Lane) -> LaneHead:
     """Where `lane` stands."""
-    fresh = [working.id for working in lane.open.values() if working.fresh]
-    used = {symbol: str(qty) for symbol, qty in lane.broker.used.items()}
     return LaneHead(
         lane.strategy_id,
         lane.seq,
@@ -92,28 +94,64 @@ def take_head(lane: Lane) -> LaneHead:
         lane.next_account,
         lane.risk.killed,
         lane.broker.terms,
-        fresh,
-        used,
+        list(lane.latencies),
+        [working.id for working in lane.open.values() if working.fresh],
+        [working.id for working in lane.open.values() if working.taking],
+        {symbol: str(qty) for symbol, qty in lane.broker.left.items()},
+        _marks_without_prices(lane),
         lane.blind,
     )
 
 
+def _marks_without_prices(lane: Lane) -> dict[str, float]:
+    return {
+        symbol: mark
+        for symbol in lane.portfolio.positions
+        if symbol not in lane.prices and (mark := lane.portfolio.last_price(symbol)) is not None
+    }
+
+
 def set_head(lane: Lane, head: LaneHead) -> None:
     """Put `lane`, whose requests and reports are in place, where the head says. Prices are the caller's."""
-    if head.epoch != lane.epoch:
-        lane.risk.arrivals.clear()
-    lane.epoch, lane.epoch_seq = head.epoch, head.epoch_seq
+    _enter_epoch(lane, head.epoch)
+    lane.epoch_seq = head.epoch_seq
     lane.seq, lane.next_seq, lane.ts = head.seq, head.next_seq, head.ts
     lane.blind_below, lane.blind = head.blind_below, head.blind
     lane.next_day, lane.risk.day_equity = head.next_day, head.day_equity
-    lane.next_account = head.next_account
+    if NEVER not in (lane.next_account, head.next_account):  # each lane has rows, or not, as it was made
+        lane.next_account = head.next_account
     lane.risk.killed = head.killed
     lane.broker.terms = head.terms
-    fresh = set(head.fresh)
+    fresh, taking = set(head.fresh), set(head.taking)
     for working in lane.open.values():
-        working.fresh = working.id in fresh
-    lane.broker.used = {symbol: int(qty) for symbol, qty in head.used.items()}
+        working.fresh, working.taking = working.id in fresh, working.id in taking
+    lane.broker.clear()
+    lane.broker.set_left({symbol: int(qty) for symbol, qty in head.left.items()})
+    for symbol, mark in head.marks.items():
+        lane.portfolio.mark(symbol, mark, head.ts)
+    if head.latencies != lane.latencies:
+        lane.set_latencies(head.latencies)
+    lane.release(head.seq + 1)
     lane.set_wake()
+
+
+def set_prices(lane: Lane, prices: Mapping[str, float], times: Mapping[str, int]) -> None:
+    """Give `lane` the last prices, and of quotes their times too, as they were where its head says.
+
+    Not those from before its epoch began, nor from before records it has missed.
+    """
+    lane.prices.update(prices)
+    for symbol, price in prices.items():
+        lane.broker.watch_series(symbol)
+        if symbol.endswith(QUOTES):
+            lane.broker.quotes[symbol] = (price, times[symbol])
+
+
+def _enter_epoch(lane: Lane, epoch: int) -> None:
+    if epoch != lane.epoch:
+        lane.epoch = epoch
+        lane.risk.arrivals.clear()
+        lane.ends.clear()
 
 
 def take_state(lane: Lane) -> LaneState:
@@ -127,12 +165,11 @@ def take_state(lane: Lane) -> LaneState:
         dict(lane.prices),
         dict(lane.broker.quotes),
         [
-            WorkingState(
-                w.order, w.order_id, w.arrived, str(w.leaves), str(w.cum), str(w.paid), w.triggered, w.fresh
-            )
+            WorkingState(w.order, w.order_id, w.arrived, str(w.leaves), str(w.cum), str(w.paid), w.triggered)
             for w in lane.open.values()
         ],
-        [Due(at, kind, request) for at, kind, _, _, request in sorted(lane.due, key=lambda due: due[:4])],
+        [Due(at, request) for at, _, _, request in sorted(lane.due, key=lambda due: due[:3])],
+        list(lane.parked),
         lane.portfolio.state(),
     )
 
@@ -148,30 +185,33 @@ def restore(lane: Lane, state: LaneState) -> None:
         _open(lane, working)
         lane.count_unfilled(working.order, working.leaves)
     for due in state.due:
-        lane.push_due(due.at, due.kind, due.request)
-        if due.kind == ARRIVAL:
-            lane.travelling += 1
-            if isinstance(due.request, Order):
-                lane.count_unfilled(due.request, scaled(due.request.quantity, QTY_SCALE))
-    set_head(lane, state.head)
+        lane.push_due(due.at, due.request)
+    lane.parked.extend(state.parked)
+    travelling = [due.request for due in state.due] + state.parked
+    lane.travelling = len(travelling)
+    for request in travelling:
+        if isinstance(request, Order):
+            lane.count_unfilled(request, scaled(request.quantity, QTY_SCALE))
+    lane.epoch = state.head.epoch
     lane.risk.arrivals.extend(state.arrivals)
-    lane.prices.update(state.prices)
-    for symbol in state.prices:
-        lane.broker.watch_series(symbol)
-    lane.broker.quotes.update(state.quotes)
+    set_head(lane, state.head)
+    set_prices(lane, state.prices, {symbol: ts for symbol, (_, ts) in state.quotes.items()})
 
 
 def _open(lane: Lane, working: Working) -> None:
     lane.open[working.id] = working
     lane.broker.rest(working)
+    lane.plan_expiry(working)
 
 
 def replay(lane: Lane, report: Report) -> None:
-    """Give `lane` the state it had after making this report."""
-    if report.epoch != lane.epoch:
-        lane.epoch = report.epoch
-        lane.risk.arrivals.clear()
-    lane.seq = report.seq
+    """Give `lane` the state it had after making this report.
+
+    A request that is late again has made its report again: it is not kept twice.
+    """
+    while lane.reports and lane.reports[0].exec_id <= report.exec_id:
+        del lane.reports[0]
+    _enter_epoch(lane, report.epoch)
     lane.orders = max(lane.orders, report.order_id)
     lane.executions = report.exec_id
     working = lane.open.get(report.client_order_id)
@@ -203,29 +243,35 @@ def _arrived(lane: Lane, report: Report) -> Working | None:
         OrderStatus.NEW,
         OrderStatus.REJECTED,
     ):
-        lane.risk.arrivals.append(report.ts)
+        lane.risk.count(report.ts)
     if not report.status.final:
         _open(lane, working)
-        lane.plan_expiry(working)
     return working
 
 
-def _take_due(lane: Lane, request_id: str) -> Order | CancelRequest | None:
+def _take_due(lane: Lane, request_id: str) -> Request | None:
     """Take a travelling request off its way; mostly it is the first to arrive."""
-    if lane.due and lane.due[0][1] == ARRIVAL and lane.due[0][4].client_order_id == request_id:
-        lane.travelling -= 1
-        request = heapq.heappop(lane.due)[4]
-        lane.set_wake()
-        return request
-    for place, (_, kind, _, _, request) in enumerate(lane.due):
-        if kind == ARRIVAL and request.client_order_id == request_id:
+    request: Request
+    if lane.due and lane.due[0][3].client_order_id == request_id:
+        request = heapq.heappop(lane.due)[3]
+    elif lane.parked and lane.parked[0].client_order_id == request_id:
+        request = lane.parked.popleft()
+    else:
+        places = (i for i, due in enumerate(lane.due) if due[3].client_order_id == request_id)
+        if (place := next(places, None)) is not None:
+            request = lane.due[place][3]
             lane.due[place] = lane.due[-1]
             lane.due.pop()
             heapq.heapify(lane.due)
-            lane.travelling -= 1
-            lane.set_wake()
-            return request
-    return None
+        else:
+            parked = next((r for r in lane.parked if r.client_order_id == request_id), None)
+            if parked is None:
+                return None
+            request = parked
+            lane.parked.remove(request)
+    lane.travelling -= 1
+    lane.set_wake()
+    return request
 
 
 def _replay_fill(lane: Lane, working: Working, report: Report) -> None:
