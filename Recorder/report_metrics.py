@@ -22,9 +22,8 @@ AMOUNTS: Final = frozenset({"Net result", "Average trade", "Commission"})
 
 
 class Scope(NamedTuple):
-    """One epoch of one strategy or of all: its rows of equity, fills and matches, and what it began with."""
+    """One epoch of one strategy, or of all: its rows of equity, fills and matches, and what it began with."""
 
-    name: str
     rows: pd.DataFrame
     fills: pd.DataFrame
     matches: pd.DataFrame
@@ -68,50 +67,48 @@ def summarize(total: pd.DataFrame, sampling: Sampling) -> Summary:
 
 def metrics_tables(run: Run, total: pd.DataFrame, sampling: Sampling, money: str) -> list[tuple[str, str]]:
     """(epoch, its table as HTML) for the first MOST_EPOCHS epochs."""
-    accounts = [(name, own) for name, own in run.equity.groupby("strategy_id", sort=True)][:MOST_STRATEGIES]
-    if len(accounts) > 1:
-        accounts.insert(0, ("all", total))
-    else:
-        accounts = [(name, total) for name, _ in accounts]
+    own = list(run.equity.groupby("strategy_id", sort=True))[:MOST_STRATEGIES]
+    accounts: list[tuple[str | None, pd.DataFrame]] = [(None, total)]  # None: all strategies
+    if len(run.strategies) > 1:
+        accounts += [(str(name), account) for name, account in own]
+    heads = [escape(name) if name is not None else "all" for name, _ in accounts]
     epochs = sorted(set(total["epoch"]))
     tables = []
     for epoch in epochs[:MOST_EPOCHS]:
-        scopes = [_scope(run, str(name), account, epoch) for name, account in accounts]
-        tables.append(
-            (
-                f"{epoch} of {len(epochs)}",
-                _table([scope for scope in scopes if len(scope.rows)], run, sampling, money),
-            )
-        )
+        scopes = [_scope(run, name, account, epoch) for name, account in accounts]
+        table = _table(heads if len(heads) > 1 else [""], scopes, run, sampling, money)
+        tables.append((f"{epoch} of {len(epochs)}", table))
     return tables
 
 
-def _scope(run: Run, name: str, account: pd.DataFrame, epoch: int) -> Scope:
+def _scope(run: Run, strategy: str | None, account: pd.DataFrame, epoch: int) -> Scope:
     def own(table: pd.DataFrame) -> pd.DataFrame:
         rows = table[table["epoch"] == epoch]
-        return rows if name == "all" or len(run.strategies) == 1 else rows[rows["strategy_id"] == name]
+        return rows if strategy is None else rows[rows["strategy_id"] == strategy]
 
     before = account[account["epoch"] < epoch]
     start = (initial_cash(account), 0.0)
     if len(before):
         start = (float(before["equity"].iloc[-1]), float(before["commission"].iloc[-1]))
     rows = account[account["epoch"] == epoch].sort_values("ts", kind="stable")
-    return Scope(name, rows, own(run.trades), own(run.matched_trades), *start)
+    return Scope(rows, own(run.trades), own(run.matched_trades), *start)
 
 
-def _table(scopes: Sequence[Scope], run: Run, sampling: Sampling, money: str) -> str:
-    lines = [_lines(scope, run, sampling) for scope in scopes]
-    head = "".join(f'<th scope="col" class="n">{escape(scope.name)}</th>' for scope in scopes)
+def _table(heads: Sequence[str], scopes: Sequence[Scope], run: Run, sampling: Sampling, money: str) -> str:
+    columns = [_column(scope, run, sampling) for scope in scopes]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join(
         f'<tr><th scope="row">{titled(name, money) if name in AMOUNTS else name}</th>'
-        + "".join(f'<td class="n">{own[k][1]}</td>' for own in lines)
+        + "".join(f'<td class="n">{column.get(name, UNDEFINED)}</td>' for column in columns)
         + "</tr>"
-        for k, (name, _) in enumerate(lines[0] if lines else ())
+        for name in names
     )
     note = (
         f"Sharpe, Sortino and volatility: simple returns of equity {escape(sampling.text)}, "
         f"{escape(sampling.basis.text)}; ± is one standard error (Lo 2002). Exposure: share of the time with any "
-        "position. A trade is one FIFO match, net of its commissions; turnover is all notional over initial cash."
+        "position. A trade is one FIFO match, net of its commissions; turnover is all notional over the equity "
+        "at the start."
     )
     return (
         f'<div class="scroll"><table class="metrics"><thead><tr><td></td>{head}</tr></thead>'
@@ -119,50 +116,51 @@ def _table(scopes: Sequence[Scope], run: Run, sampling: Sampling, money: str) ->
     )
 
 
-def _lines(scope: Scope, run: Run, sampling: Sampling) -> list[tuple[str, str]]:
-    """(name, value as HTML) of every metric."""
+def _column(scope: Scope, run: Run, sampling: Sampling) -> dict[str, str]:
+    """Name and value, as HTML, of every metric; none of an epoch in which the strategy has no account."""
+    if not len(scope.rows):
+        return {}
+    return _of_equity(scope, run, sampling) | _of_trades(scope, run)
+
+
+def _of_equity(scope: Scope, run: Run, sampling: Sampling) -> dict[str, str]:
     ts: Ints = scope.rows["ts"].to_numpy(np.int64)
     equity: Floats = scope.rows["equity"].to_numpy(np.float64)
-    final = float(equity[-1])
+    held: Floats = scope.rows[run.position_columns].abs().sum(axis=1).to_numpy(np.float64)
+    result = float(equity[-1]) - scope.equity
+    growth = (
+        percent(result / scope.equity, 3, sign=True) if scope.equity > 0 else _why("nothing to begin with")
+    )
     fall = metrics.max_drawdown(np.concatenate(([scope.equity], equity)), np.concatenate((ts[:1], ts)))
-    year = sampling.basis.periods_per_year
-    samples = sampling.of(scope.rows)
+    samples, year = sampling.of(scope.rows), sampling.basis.periods_per_year
     ratio, error = _sharpe(scope.rows, sampling)
+    return {
+        "Net result": number(result, sign=True),
+        "Return": growth,
+        "Max drawdown": percent(fall.fraction, 3) if fall.fraction is not None else _why(fall.why),
+        "… from its peak to recovery or end": _ns(fall.duration),
+        "Longest time under water": _ns(fall.longest_under_water),
+        "Sharpe, a year": _shown(ratio, lambda v: f"{_ratio(v)} ± {_ratio(error)}"),
+        "Sortino, a year": _shown(metrics.sortino.explain(samples, year), _ratio),
+        "Volatility, a year": _shown(metrics.volatility.explain(samples, year), lambda v: percent(v, 3)),
+        "Exposure": _shown(metrics.exposure.explain(ts, held), lambda v: percent(v, 1)),
+    }
+
+
+def _of_trades(scope: Scope, run: Run) -> dict[str, str]:
     closed: list[Any] = list(scope.matches[["entry_ts", "exit_ts", "net"]].itertuples(index=False))
-    held = scope.rows[run.position_columns].abs().sum(axis=1).to_numpy(np.float64)
-    return [
-        ("Net result", number(final - scope.equity, 2, sign=True)),
-        (
-            "Return",
-            percent(final / scope.equity - 1, 3, sign=True)
-            if scope.equity > 0
-            else _why("nothing to begin with"),
-        ),
-        ("Max drawdown", percent(fall.fraction, 3) if fall.fraction is not None else _why(fall.why)),
-        ("… from its peak to recovery or end", _ns(fall.duration)),
-        ("Longest time under water", _ns(fall.longest_under_water)),
-        ("Sharpe, a year", _shown(ratio, lambda v: f"{_ratio(v)} ± {_ratio(error)}")),
-        ("Sortino, a year", _shown(metrics.sortino.explain(samples, year), _ratio)),
-        ("Volatility, a year", _shown(metrics.volatility.explain(samples, year), lambda v: percent(v, 3))),
-        ("Exposure", _shown(metrics.exposure.explain(ts, held), lambda v: percent(v, 1))),
-        ("Fills", count(len(scope.fills))),
-        ("Trades (FIFO matches)", count(len(closed))),
-        ("Win rate", _shown(metrics.win_rate.explain(closed), lambda v: percent(v, 1))),
-        (
-            "Average trade",
-            _shown(metrics.average_trade.explain(closed), lambda v: number(v, 4, sign=True)),
-        ),
-        ("Average hold", _shown(metrics.average_hold.explain(closed), lambda v: duration(v / NS_PER_S))),
-        ("Profit factor", _shown(metrics.profit_factor.explain(closed), _ratio)),
-        (
-            "Turnover",
-            _shown(
-                metrics.turnover.explain(_notionals(run, scope.fills), scope.equity),
-                lambda v: f"{_ratio(v)} ×",
-            ),
-        ),
-        ("Commission", number(float(scope.rows["commission"].iloc[-1]) - scope.commission, 2)),
-    ]
+    turnover = metrics.turnover.explain(_notionals(run, scope.fills), scope.equity)
+    average = metrics.average_trade.explain(closed)
+    return {
+        "Fills": count(len(scope.fills)),
+        "Trades (FIFO matches)": count(len(closed)),
+        "Win rate": _shown(metrics.win_rate.explain(closed), lambda v: percent(v, 1)),
+        "Average trade": _shown(average, lambda v: number(v, 4, sign=True)),
+        "Average hold": _shown(metrics.average_hold.explain(closed), lambda v: duration(v / NS_PER_S)),
+        "Profit factor": _shown(metrics.profit_factor.explain(closed), _ratio),
+        "Turnover": _shown(turnover, lambda v: f"{_ratio(v)} ×"),
+        "Commission": number(float(scope.rows["commission"].iloc[-1]) - scope.commission),
+    }
 
 
 def _sharpe(rows: pd.DataFrame, sampling: Sampling) -> tuple[metrics.Measure, float | None]:

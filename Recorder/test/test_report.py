@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from Recorder.report import reproduce, write_report
+from Recorder.report_sampling import sampling_of
 from Recorder.report_svg import axis
 from Recorder.report_text import exact, number
 from Recorder.report_timeline import DAY, S, Timeline, thinned
@@ -21,6 +22,7 @@ from Recorder.run_files import COLUMNS, NotARun, load_run
 from Recorder.test.synthetic import COMMISSION, LATENCY, START, config, manifest, write_run, write_table
 
 VOID = {"meta", "link", "br"}
+EXAMPLES = settings(deadline=None, max_examples=300)
 HOSTILE = '<script>alert("1")</script>&\'"'
 
 
@@ -186,6 +188,36 @@ def test_a_run_without_fills_has_its_equity_and_reasons_for_what_is_undefined(tm
     assert "100,000.00" in text
 
 
+def test_each_strategy_has_its_metrics_beside_those_of_all(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, strategies=("all", "other"))  # a strategy may be called that, too
+    run = load_run(folder)
+    fills = run.trades["strategy_id"].value_counts()
+    row = re.search(r'<th scope="row">Fills</th>(.*?)</tr>', report(folder).source)
+    assert row is not None
+    cells = re.findall(r"<td[^>]*>([\d,]+)</td>", row[1])
+    assert cells == [str(len(run.trades)), str(fills["all"]), str(fills["other"])]
+
+
+def test_daily_data_is_sampled_on_its_days_and_a_year_has_252_of_them(tmp_path: Path) -> None:
+    week = [START + day * DAY for day in range(70) if day % 7 not in (2, 3)]  # the first day is a Thursday
+    set_manifest(tmp_path, median_gap_ns={"AAPL": DAY})
+    write_table(tmp_path / "prices.csv", COLUMNS["prices"], [(1, ts, "AAPL", 100.0) for ts in week])
+    equity = [(1, ts, "s", 0.0, 0.0, 0.0, float(k % 3), 0.0, 100.0 + k % 3) for k, ts in enumerate(week)]
+    write_table(tmp_path / "equity.csv", COLUMNS["equity"], equity)
+    run = load_run(tmp_path)
+    sampling = sampling_of(run)
+    assert sampling.basis.periods_per_year == 252
+    assert sampling.of(run.equity).tolist() == [row[-1] for row in equity]
+    assert "252 days a year" in report(tmp_path).text
+
+
+def test_a_step_too_short_for_a_run_of_years_grows(tmp_path: Path) -> None:
+    set_manifest(tmp_path, median_gap_ns={"AAPL": 1})
+    ends = [(1, START + k * 10_000 * DAY, "s", 0.0, 0.0, 0.0, 0.0, 0.0, 100.0) for k in (0, 1)]
+    write_table(tmp_path / "equity.csv", COLUMNS["equity"], ends)
+    assert sampling_of(load_run(tmp_path)).step_ns == 100 * S
+
+
 def test_a_run_of_any_length_gives_a_small_page(tmp_path: Path) -> None:
     symbols = tuple(f"S{k:02d}" for k in range(60))
     folder = write_run(tmp_path, ticks=30_000, every=2, symbols=symbols)
@@ -322,6 +354,7 @@ def test_what_is_no_run_gets_no_report(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@EXAMPLES
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(-1e6, 1e6)), min_size=1, max_size=400),
     st.integers(1, 40),
@@ -340,6 +373,7 @@ def test_a_thinned_line_keeps_both_ends_and_every_columns_extremes(
         assert (of_kept.min(), of_kept.max()) == (of_all.min(), of_all.max())
 
 
+@EXAMPLES
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 2**62)), min_size=1, max_size=50))
 def test_epochs_stand_side_by_side(rows: list[tuple[int, int]]) -> None:
     rows.sort()
@@ -353,6 +387,7 @@ def test_epochs_stand_side_by_side(rows: list[tuple[int, int]]) -> None:
     assert all(0 <= label.x <= 1 for label in timeline.labels())
 
 
+@EXAMPLES
 @given(
     st.integers(0, 2**62),
     st.integers(0, 10).flatmap(lambda k: st.integers(0, 10**k)),
@@ -367,6 +402,7 @@ def test_an_axis_of_time_has_few_round_labels_in_order(first: int, length: int, 
     assert len({label.text for label in labels}) == len(labels)
 
 
+@EXAMPLES
 @given(st.floats(-1e12, 1e12), st.floats(0, 1e12))
 def test_the_marks_of_an_axis_lie_within_it_and_read_differently(low: float, length: float) -> None:
     y = axis(low, low + length)

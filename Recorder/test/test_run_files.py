@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Recorder.run_files import COLUMNS, INTEGERS, TEXTS, NotARun, load_run
@@ -38,6 +38,7 @@ def test_instants_are_the_nanoseconds_in_utc(folder: Path) -> None:
     assert (prices["utc"].astype("int64") == prices["ts"]).all()
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(FLOATS, FLOATS, TEXT, st.integers(0, 2**63 - 1)), max_size=20))
 def test_every_float_instant_and_tag_comes_back_as_written(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[float, float, str, int]]
