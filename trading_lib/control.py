@@ -5,33 +5,41 @@ record's value is the line's `id`.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
+
+StrategyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._\-]{1,24}\Z")]
+OrderId = Annotated[
+    str, Meta(min_length=1, max_length=40)
+]  # `<tape seq>.<k>`: two numbers of 19 digits at most
+BasisPoints = Annotated[float, Meta(ge=0, le=1000)]
+Amount = Annotated[float, Meta(ge=0, le=1e9)]
 
 
 class KillSwitch(msgspec.Struct, frozen=True, kw_only=True, tag="kill_switch", tag_field="action"):
     """Cancel what is open and accept nothing more, of one strategy or of all (None)."""
 
-    strategy: str | None = None
+    strategy: StrategyId | None = None
     flatten: bool | None = None  # None: as OrderManager.risk.kill_switch_flatten says
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", tag_field="action"):
     """Cancel one open order, at once."""
 
-    strategy: str
-    client_order_id: str
+    strategy: StrategyId
+    client_order_id: OrderId
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True, tag="costs", tag_field="action"):
     """Change what executions cost from here on, of one strategy or of all; None leaves a value as it is."""
 
-    strategy: str | None = None
-    slippage_bps: float | None = None
-    commission_bps: float | None = None
-    commission_fixed: float | None = None
-    latency_ms: float | None = None
+    strategy: StrategyId | None = None
+    slippage_bps: BasisPoints | None = None
+    commission_bps: BasisPoints | None = None
+    commission_fixed: Amount | None = None
+    latency_ms: Amount | None = None
 
 
 Action = KillSwitch | Cancel | Costs
