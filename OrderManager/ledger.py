@@ -155,7 +155,8 @@ class Ledger:
         self._check(hello)
         desk = self.desks.get(hello.strategy)
         if hello.mode == "again":
-            frames: Iterable[bytes] = [self._again(desk, hello)]
+            frames: Iterable[bytes] = ()
+            self._untold.append((client, self._again(desk, hello)))
         else:
             if desk is None:
                 desk = self._new_desk(hello.strategy, hello.number)
@@ -310,16 +311,14 @@ class Ledger:
 
     def _commit(self) -> None:
         """One write for everything; on the disk before any of it is acknowledged."""
-        batch, journal = self._batch, self.journal
-        if not batch and not self._urgent:
-            self._acknowledge()
-            return
-        first = journal.append_many([records.encode(record) for record in batch])
-        if self._urgent:
-            journal.commit()
-        else:
-            journal.write()
-        self._batch, self._urgent = [], False
+        batch, journal, first = self._batch, self.journal, 0
+        if batch:
+            first = journal.append_many([records.encode(record) for record in batch])
+            if self._urgent:
+                journal.commit()
+            else:
+                journal.write()
+            self._batch, self._urgent = [], False
         self._acknowledge()
         for client, frames in self._untold:
             client.send(frames)

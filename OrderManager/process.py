@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from config import Config
@@ -119,8 +119,9 @@ def report_line(report: Report) -> str:
 class Office:
     """Works what comes through the order port: with the ledger of the run that is on, or by saying why not."""
 
-    def __init__(self, part: Part, config: Config, loop: EventLoop) -> None:
+    def __init__(self, part: Part, config: Config, loop: EventLoop, on_open: Callable[[int], None]) -> None:
         self._part = part
+        self._on_open = on_open  # is told how many orders a ledger has taken before
         self._config = config
         self._section = config.OrderManager
         self.log = OrderLog(part)
@@ -129,6 +130,7 @@ class Office:
         self.refused: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()  # reports by status
         self.denials: Counter[str] = Counter()  # by rule
+        self._last_lanes: list[dict[str, Any]] = []  # of the ledger that was closed last
         self._broken = ""  # why the journal cannot be written
         self._received: list[Received] = []
         self._reports: list[Report] = []
@@ -196,6 +198,7 @@ class Office:
                 return make_lane(strategy_id, self._config, market.run_id, account_every=every)
 
             self.ledger = Ledger(folder, market, make, self._part.log, self._published)
+            self._on_open(self.ledger.orders)
             self._part.log.info("ledger of run %s, from record %d", market.run_id, market.tail)
         except (JournalError, OSError) as fault:
             market.close()
@@ -235,7 +238,7 @@ class Office:
             self._received = []
         if self._reports:
             for report in self._reports:
-                self.outcomes[report.status] += 1
+                self.outcomes[str(report.status)] += 1
                 if report.status is OrderStatus.REJECTED:
                     self.denials[report.reason.partition(":")[0]] += 1
             self.log.reports(self._reports)
@@ -259,6 +262,7 @@ class Office:
             self._break(str(fault))
         self._log(ledger)
         self.events.flush()
+        self._last_lanes = ledger.summary()
         ledger.market.close()
         self.ledger = None
 
@@ -285,7 +289,7 @@ class Office:
         """Counts since the start, for the supervisor."""
         ledger = self.ledger
         return {
-            "lanes": ledger.summary() if ledger is not None else [],
+            "lanes": ledger.summary() if ledger is not None else self._last_lanes,
             "outcomes": dict(self.outcomes),
             "denials": dict(self.denials),
             "refused": dict(self.refused),
@@ -301,7 +305,7 @@ def serve(part: Part, config: Config) -> None:
     section = config.OrderManager
     loop = EventLoop()
     part.watch(loop)
-    office = Office(part, config, loop)
+    office = Office(part, config, loop, lambda orders: server.count_from(orders))
     server = OrderManagerServer(
         section.host,
         section.port,

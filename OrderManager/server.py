@@ -294,6 +294,10 @@ class OrderManagerServer:
         self.rejected[rejection.reason] += 1
         self._on_rejected(rejection, client.strategy or client.peer)
 
+    def count_from(self, orders: int) -> None:
+        """Orders were received before this process was started: go on with the next number."""
+        self.orders = max(self.orders, orders)
+
     def drop_hopeless(self) -> None:
         """Part with those who do not read, or were denied. To be called between two rounds of the loop."""
         for client in tuple(self._connections):
