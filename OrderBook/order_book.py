@@ -125,6 +125,15 @@ class OrderBook:
             take_back, self._take_back = self._take_back, None
             take_back()
 
+    # --------------------------------------------------------------------------------------- the operator
+
+    def control(self, action: int) -> int:
+        """Publish CONTROL `action` at the head of the tape, at its event time; returns its sequence number."""
+        self.settle()
+        self._append(Kind.CONTROL, self._last_ts, float(action))
+        self.publish()
+        return self.tape.tail - 1
+
     # ------------------------------------------------------------------------------------- connections
 
     def connected(self, source: Source, again: bool) -> None:

@@ -1,15 +1,19 @@
 """The OrderBook's process."""
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from config import Config, OrderBookSection
+from OrderBook.control import ControlPort
+from OrderBook.control_log import ControlLog, DamagedControlLog
 from OrderBook.feed_handler import FeedHandler
 from OrderBook.ingest import warm_kernels
 from OrderBook.order_book import OrderBook
 from runtime.loop import EventLoop
 from runtime.part import EXIT_FAILED, CannotStart, Part
+from runtime.run_folder import open_run_folder, read_token
 from shared_memory_utils import SegmentError, SegmentMissing, SharedPriceBook, TapeWriter, unlink_all
 from trading_lib import wire
 from trading_lib.models import Kind
@@ -70,6 +74,25 @@ def _log_mark(part: Part, kind: Kind, value: float) -> None:
         )
 
 
+def open_control(
+    config: Config, loop: EventLoop, order_book: OrderBook, stack: contextlib.ExitStack
+) -> ControlPort:
+    """The control port of the tape's run, in whose folder token and log are; `stack` closes it."""
+    try:
+        folder = open_run_folder(config, order_book.tape.run_id)
+        token = read_token(folder)
+        assert token is not None, "a run's folder is made with its token"
+        log = ControlLog(folder / "control.jsonl")
+    except OSError as fault:
+        raise CannotStart(f"run.export_dir = {config.run.export_dir!r}: {fault.strerror}") from None
+    except DamagedControlLog as fault:
+        raise CannotStart(str(fault)) from None
+    stack.callback(log.close)
+    port = ControlPort(loop, order_book, log, token, config.OrderBook.control_port)
+    stack.callback(port.close)
+    return port
+
+
 def serve(part: Part, config: Config) -> None:
     """Run the OrderBook until it is told to stop."""
     section = config.OrderBook
@@ -78,17 +101,21 @@ def serve(part: Part, config: Config) -> None:
         tape, book = open_segments(section, config.symbols, part.run_id)
     except SegmentError as fault:
         raise CannotStart(f"OrderBook.shared_memory_name: {fault}") from None
-    loop = EventLoop()
-    part.watch(loop)
-    order_book = OrderBook(tape, book)
-    rejections = order_book.on_rejected = _RejectionLog(part)
-    order_book.on_mark = lambda kind, value: _log_mark(part, kind, value)
-    handler = FeedHandler(loop, order_book, section.host, section.md_port, section.news_port, part.log)
-    how = f"adopted, generation {tape.generation}" if tape.adopted else "new"
-    part.ready(
-        f"tape of {tape.capacity:,} records in {section.shared_memory_name} ({how}), run {tape.run_id}"
-    )
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_let_go, part, tape, book)
+        loop = EventLoop()
+        stack.callback(loop.close)
+        part.watch(loop)
+        order_book = OrderBook(tape, book)
+        rejections = order_book.on_rejected = _RejectionLog(part)
+        order_book.on_mark = lambda kind, value: _log_mark(part, kind, value)
+        control = open_control(config, loop, order_book, stack)
+        handler = FeedHandler(loop, order_book, section.host, section.md_port, section.news_port, part.log)
+        stack.callback(handler.close)
+        how = f"adopted, generation {tape.generation}" if tape.adopted else "new"
+        part.ready(
+            f"tape of {tape.capacity:,} records in {section.shared_memory_name} ({how}), run {tape.run_id}"
+        )
         look_round_at = 0.0
         while not part.stopping:
             # Between a batch and the next sleep nothing is done: a reader just woken may be waiting for the core.
@@ -97,22 +124,23 @@ def serve(part: Part, config: Config) -> None:
                 look_round_at = time.monotonic() + wait
                 if part.status_due():
                     rejections.next_second()
-                    part.report(_status(order_book, handler))
+                    part.report(_status(order_book, handler, control))
                     _check_names(part, tape, book)
             if not handler.follow(wait):
                 loop.run_once(wait)
-        part.report(_status(order_book, handler))
-    finally:
-        handler.close()
-        if _named(tape, book) and part.supervised and _supervisor_lives(part):
-            tape.leave()  # main.py starts a successor, which goes on where we stop, or removes what we leave
-            book.close()
-        else:
-            book.unlink()
-            tape.close()
-            book.close()
-            unlink_all(section.shared_memory_name)
-        loop.close()
+        part.report(_status(order_book, handler, control))
+
+
+def _let_go(part: Part, tape: TapeWriter, book: SharedPriceBook) -> None:
+    """Close the segments, or leave them to a successor when main.py lives to start one, or to remove them."""
+    if _named(tape, book) and part.supervised and _supervisor_lives(part):
+        tape.leave()
+        book.close()
+        return
+    book.unlink()
+    tape.close()
+    book.close()
+    unlink_all(book.name)
 
 
 def _named(tape: TapeWriter, book: SharedPriceBook) -> bool:
@@ -140,7 +168,7 @@ def _first_prices(book: SharedPriceBook) -> dict[str, float]:
     return {symbol: price for symbol, price in prices if price is not None}
 
 
-def _status(order_book: OrderBook, handler: FeedHandler) -> Mapping[str, Any]:
+def _status(order_book: OrderBook, handler: FeedHandler, control: ControlPort) -> Mapping[str, Any]:
     """Counts since the start, for the supervisor."""
     counts = order_book.counts
     return {
@@ -156,7 +184,7 @@ def _status(order_book: OrderBook, handler: FeedHandler) -> Mapping[str, Any]:
         "tail": order_book.tape.tail,
         "generation": order_book.tape.generation,
         "feed": handler.state,
-        "counters": dict(handler.counters),
+        "counters": dict(handler.counters + control.counters),
         "shm_bytes": order_book.tape.size + order_book.book.shared_memory_size(),
         "latency_us": {"tick→book": order_book.tick_to_book.summary_us()},
     }
