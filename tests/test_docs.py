@@ -187,7 +187,7 @@ class Session:
         self.folder = folder / "algosim"
         self._outputs = folder
         self.segment = segment_name()
-        self._instead = {name: str(free_port()) for name in ("8000", "8001", "9000")}
+        self._instead = {name: str(free_port()) for name in ("8000", "8001", "9000", "9001", "9002")}
         self._instead |= {"market_prices": self.segment, "my_prices": f"{self.segment}-mine"}
         shutil.copytree(ROOT, self.folder, ignore=shutil.ignore_patterns(*NOT_COPIED))
         for file in (
@@ -209,7 +209,7 @@ class Session:
 
     def adapted(self, text: str) -> str:
         """With the session's ports and names in place of the usual ones."""
-        return re.sub(r"\b(8000|8001|9000|market_prices|my_prices)\b", lambda m: self._instead[m[0]], text)
+        return re.sub(r"\b(8000|8001|9000|9001|9002|market_prices|my_prices)\b", lambda m: self._instead[m[0]], text)
 
     def open(self, command: list[str]) -> Terminal:
         """A new terminal."""
