@@ -128,7 +128,7 @@ def set_head(lane: Lane, head: LaneHead) -> None:
     lane.broker.clear()
     lane.broker.set_left({symbol: int(qty) for symbol, qty in head.left.items()})
     for symbol, mark in head.marks.items():
-        lane.portfolio.mark(symbol, mark, head.ts)
+        lane.portfolio.mark(symbol, mark, lane.portfolio.ts)
     if head.latencies != lane.latencies:
         lane.set_latencies(head.latencies)
     lane.release(head.seq + 1)
