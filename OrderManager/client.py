@@ -103,6 +103,7 @@ class OrderManagerClient:
 
     `timeout`: for how many seconds a call may wait for the server to take bytes. With 0 no call ever waits:
     what the server does not take is kept, in order, and goes out with the next call or `flush`.
+    `mode` and `number` make the session a host's, which reports its `progress`: see `trading_lib.order_wire`.
     """
 
     def __init__(
@@ -112,12 +113,16 @@ class OrderManagerClient:
         *,
         strategy: str | None = None,
         token: str = "",
+        mode: str = "",
+        number: int = 0,
         timeout: float = 5.0,
     ) -> None:
         self.host = host
         self.port = port
         self.strategy = strategy
         self.token = token
+        self.mode = mode
+        self.number = number
         self.timeout = timeout
         self.session: int | None = None
         self.next_seq = 0  # where the ledger stood on the tape when the session began
@@ -146,7 +151,7 @@ class OrderManagerClient:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         else:
             connection, welcome = open_session(
-                self.host, self.port, self.strategy, self.token, timeout=timeout
+                self.host, self.port, self.strategy, self.token, self.mode, self.number, timeout
             )
             self.session, self.next_seq, self.lane = welcome[:3]
             self._frames = wire.FrameSplitter(order_wire.MAX_REPLY)
@@ -177,6 +182,19 @@ class OrderManagerClient:
         if self.waiting >= MAX_WAITING:
             raise OrderQueueFull(f"{self.waiting:,} bytes of orders wait for {self.host}:{self.port}")
         self._unsent += self._encode(order)
+        self.flush()
+
+    def queue_orders(self, orders: Sequence[Order]) -> None:
+        """Send orders with one system call; what the server does not take now is kept, and goes first.
+
+        Raises OrderQueueFull, ConnectionError, or wire.Rejected for one that cannot be written; then none
+        of them was sent.
+        """
+        if self.waiting >= MAX_WAITING:
+            self.flush()
+        if self.waiting >= MAX_WAITING:
+            raise OrderQueueFull(f"{self.waiting:,} bytes of orders wait for {self.host}:{self.port}")
+        self._unsent += b"".join([self._encode(order) for order in orders])
         self.flush()
 
     def send_orders(self, orders: Sequence[Order]) -> int:
@@ -224,6 +242,11 @@ class OrderManagerClient:
         self.flush()
         return request
 
+    def progress(self, next_seq: int) -> None:
+        """As a host: every tape record before `next_seq` was processed, so the ledger may go so far."""
+        self._unsent += wire.encode_control("P", next_seq)
+        self.flush()
+
     def receive(self, timeout: float = 0.0) -> list[tuple[int, int] | Report]:
         """What has come back: acknowledgements, as the id up to which all is durable, and execution reports.
 
@@ -247,9 +270,8 @@ class OrderManagerClient:
         return [self._read(frame) for frame in self._frames.feed(data) if frame is not None]
 
     def _read(self, frame: bytes) -> tuple[int, int] | Report:
-        assert self.strategy is not None
         if frame.startswith(b"!R,"):
-            return order_wire.parse_report(frame, self.strategy)
+            return order_wire.parse_report(frame)
         control = wire.parse_control(frame)
         if control.name == "A":
             cause, index = map(wire.parse_number, control.fields)

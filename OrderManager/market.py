@@ -22,15 +22,12 @@ class Market:
         except SegmentError:
             self._tape.close()
             raise
+        self.run_id = self._tape.run_id
         self._names: list[str] = []
-        if self._book.run_id != self._tape.run_id or self._book.closed:
+        self._looked_up: tuple[int, Record | None] = (-1, None)
+        if self._book.run_id != self.run_id or self._book.closed:
             self.close()
             raise SegmentError(f"{name}: the tape and the price book are of different runs")
-
-    @property
-    def run_id(self) -> str:
-        """The run the tape belongs to."""
-        return self._tape.run_id
 
     @property
     def tail(self) -> int:
@@ -49,7 +46,9 @@ class Market:
 
     def record(self, seq: int) -> Record | None:
         """One record, None if it is not on the tape (any more)."""
-        return self._tape.record(seq)
+        if self._looked_up[0] != seq or self._looked_up[1] is None:  # orders come in bursts for one record
+            self._looked_up = (seq, self._tape.record(seq))
+        return self._looked_up[1]
 
     def names(self) -> list[str]:
         """The symbol of every slot that any record read so far can name."""

@@ -107,13 +107,13 @@ class OrderLog:
 
 def report_line(report: Report) -> str:
     """A report for a person; empty for one that says nothing new."""
-    order = f"{report.strategy_id} {report.client_order_id}"
-    what = f"{report.side} {wire.format_quantity(report.last_qty or report.qty)} {report.symbol}"
-    if report.last_qty:
-        return f"{report.status} {order}: {what} @ {report.last_px} (commission {report.commission})"
     if report.status is OrderStatus.NEW:
         return ""
-    return f"{report.status} {order}: {what}: {report.reason}"
+    order = f"{report.status} {report.strategy_id} {report.client_order_id}: {report.side}"
+    if report.last_qty:
+        qty = wire.format_quantity(report.last_qty)
+        return f"{order} {qty} {report.symbol} @ {report.last_px} (commission {report.commission})"
+    return f"{order} {wire.format_quantity(report.qty)} {report.symbol}: {report.reason}"
 
 
 class Office:

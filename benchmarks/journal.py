@@ -110,7 +110,7 @@ def measure(
     ASIDE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ASIDE) as folder:
         for number in range(1, rounds + 1):
-            sync_us.append(_sync_us(Path(folder, f"sync-{number}")))
+            sync_us.append(fdatasync_us(Path(folder, f"sync-{number}")))
             commit_us.append(_commit_us(Path(folder, f"commit-{number}")))
             for n in PER_COMMIT:
                 journal = _journal_per_s(Path(folder, f"journal-{number}-{n}"), n, seconds)
@@ -139,7 +139,7 @@ def _rate(per_commit: int, pairs: Sequence[tuple[float, float]]) -> Rate:
     )
 
 
-def _sync_us(path: Path) -> float:
+def fdatasync_us(path: Path) -> float:
     """The disk itself: the median fdatasync of a few bytes written in place, µs."""
     took = []
     fd = os.open(path, os.O_RDWR | os.O_CREAT)

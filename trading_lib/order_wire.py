@@ -13,18 +13,19 @@ and back:
 
     !LANE,BASE64*  (several)  !OK,SESSION,NEXT_SEQ*   the lane's state as JSON; where to begin
     !A,CAUSE_SEQ,K*                                every request up to this id is durable
-    !R,EXEC_ID,ID,ORDER_ID,STATUS,SYMBOL,SIDE,QTY,EPOCH,SEQ,NS,LAST_QTY,LAST_PX,CUM_QTY,LEAVES_QTY,AVG_PX,
-       COMMISSION,REFERENCE,LATENCY_NS,TAG,REASON* an execution report
+    !R,JSON*                                       an execution report: `trading_lib.models.Report` as an array
     !ERROR,TEXT*                                   why this session ends
 
-A host compares the reports that come back with its own lane's, byte for byte: so their text is canonical.
+A host compares the reports that come back with its own lane's, byte for byte: equal reports are equal bytes.
 """
 
 import base64
 from collections.abc import Iterator
 from typing import Final
 
-from trading_lib.models import CancelRequest, Order, OrderStatus, OrderType, Report, Side, TimeInForce
+import msgspec
+
+from trading_lib.models import CancelRequest, Order, OrderType, Report, Side, TimeInForce
 from trading_lib.wire import (
     Control,
     Rejected,
@@ -32,7 +33,6 @@ from trading_lib.wire import (
     encode_control,
     encode_hello,
     encode_session_order,
-    format_quantity,
     parse_number,
     parse_order_id,
     parse_session_order,
@@ -41,20 +41,18 @@ from trading_lib.wire import (
 
 MAX_REPLY: Final = 1024  # bytes of a frame towards a client: a report with a long reason is under 600
 _CHUNK: Final = 600  # bytes of a lane's state in one frame, before base64
-_FIELDS: Final = 20  # of a report
+_encode_json: Final = msgspec.json.Encoder().encode
+_decode_json: Final = msgspec.json.Decoder(Report).decode
 
 _TYPES: Final = {str(kind): kind for kind in OrderType}
 _TIMES: Final = {str(tif): tif for tif in TimeInForce}
 _SIDES: Final = {str(side): side for side in Side}
-_STATUSES: Final = {str(status): status for status in OrderStatus}
 
 
 def encode_request(request: Order | CancelRequest) -> bytes:
     """An order or a cancel request as a frame of the session."""
     if isinstance(request, CancelRequest):
-        return (
-            f"!CANCEL,{request.timestamp},{request.cause_seq},{request.index},{request.target}*".encode()
-        )
+        return f"!CANCEL,{request.timestamp},{request.cause_seq},{request.index},{request.target}*".encode()
     assert request.timestamp is not None
     return encode_session_order(
         SessionOrder(
@@ -125,45 +123,13 @@ def decode_lane(control: Control) -> bytes:
 
 
 def encode_report(report: Report) -> bytes:
-    """An execution report. Equal reports give equal bytes."""
-    return (
-        f"!R,{report.exec_id},{report.client_order_id},{report.order_id},{report.status},{report.symbol},"
-        f"{report.side},{format_quantity(report.qty)},{report.epoch},{report.seq},{report.ts},"
-        f"{format_quantity(report.last_qty)},{report.last_px},{format_quantity(report.cum_qty)},"
-        f"{format_quantity(report.leaves_qty)},{report.avg_px},{report.commission},{report.reference},"
-        f"{report.latency_ns},{report.tag},{report.reason}*"
-    ).encode()
+    """An execution report. No text in it can hold a `*`: symbols, tags and reasons are ours."""
+    return b"!R,%b*" % _encode_json(report)
 
 
-def parse_report(frame: bytes, strategy_id: str) -> Report:
+def parse_report(frame: bytes) -> Report:
     """The report in a frame that begins with `!R,`, without its `*`. Raises Rejected."""
-    fields = frame.decode().split(",", _FIELDS)
-    if len(fields) != _FIELDS + 1:
-        raise Rejected("wrong number of fields", repr(frame[:40]))
-    _, exec_id, order_id, number, status, symbol, side, qty, epoch, seq, ts, *values, latency, tag, reason = (
-        fields
-    )
-    last_qty, last_px, cum_qty, leaves_qty, avg_px, commission, reference = map(float, values)
-    return Report(
-        strategy_id,
-        order_id,
-        int(number),
-        int(exec_id),
-        _STATUSES[status],
-        symbol,
-        _SIDES[side],
-        float(qty),
-        int(epoch),
-        int(seq),
-        int(ts),
-        last_qty,
-        last_px,
-        cum_qty,
-        leaves_qty,
-        avg_px,
-        commission,
-        reference,
-        int(latency),
-        reason,
-        tag,
-    )
+    try:
+        return _decode_json(frame[len(b"!R,") :])
+    except msgspec.DecodeError as fault:
+        raise Rejected("bad report", str(fault)) from None
