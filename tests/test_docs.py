@@ -209,7 +209,9 @@ class Session:
 
     def adapted(self, text: str) -> str:
         """With the session's ports and names in place of the usual ones."""
-        return re.sub(r"\b(8000|8001|9000|9001|9002|market_prices|my_prices)\b", lambda m: self._instead[m[0]], text)
+        return re.sub(
+            r"\b(8000|8001|9000|9001|9002|market_prices|my_prices)\b", lambda m: self._instead[m[0]], text
+        )
 
     def open(self, command: list[str]) -> Terminal:
         """A new terminal."""
