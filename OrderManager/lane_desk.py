@@ -9,7 +9,6 @@ from OrderManager.market import Market
 from OrderManager.server import Connection
 from trading_lib import order_wire, wire
 from trading_lib.lane import Lane, Request
-from trading_lib.models import Report
 
 GRACE_S: Final = 5.0  # a lost host may come back for so long before its lane runs on without it
 REPORTS_KEPT: Final = 100_000  # for a host that comes back and asks for what it missed
@@ -63,10 +62,10 @@ class LaneDesk:
 
     # ------------------------------------------------------------------------------------------ telling
 
-    def remember(self, report: Report) -> bytes:
-        """A report's frame, kept for a host that has to ask again."""
-        frame = order_wire.encode_report(report)
-        self._told.append((report.exec_id, frame))
+    def remember(self, number: int, report: bytes) -> bytes:
+        """The frame of an encoded report, kept for a host that has to ask again; `number` is its exec_id."""
+        frame = order_wire.frame_report(report)
+        self._told.append((number, frame))
         return frame
 
     def told_after(self, exec_id: int) -> bytes | None:

@@ -67,7 +67,8 @@ class Ledger:
         self._make_lane = make_lane
         self._log = log
         self._publish = publish
-        self._batch: list[records.JournalRecord] = []
+        self._batch: list[records.JournalRecord] = []  # not in the journal yet …
+        self._payloads: list[bytes] = []  # … encoded
         self._untold: list[tuple[Connection, bytes]] = []  # reports that are not in the journal yet
         self._urgent = False  # something in the batch is to be acknowledged
         self._horizon = (0.0, -1)
@@ -98,7 +99,7 @@ class Ledger:
             len(recovery.desks),
             f"; {journal.cut}" if journal.cut else "",
         )
-        self._batch.append(records.Recovered(time.time_ns(), journal.cut))
+        self._add(records.Recovered(time.time_ns(), journal.cut))
         return journal
 
     def _say_progress(self, done: int, total: int) -> None:
@@ -130,7 +131,7 @@ class Ledger:
     def _open_lane(self, lane: Lane) -> LaneDesk:
         state = msgspec.json.encode(take_state(lane))
         desk = self.desks[lane.strategy_id] = LaneDesk(lane)
-        self._batch.append(records.Opened(lane.strategy_id, state))
+        self._add(records.Opened(lane.strategy_id, state))
         return desk
 
     def _new_desk(self, strategy_id: str, start: int) -> LaneDesk:
@@ -230,7 +231,7 @@ class Ledger:
             self.counters["refused: not the time of its tape record"] += 1
         elif desk.accept(request):
             self._urgent = True
-            self._batch.append(records.Taken(desk.lane.strategy_id, number, wall, request))
+            self._add(records.Taken(desk.lane.strategy_id, number, wall, request))
         else:
             self.counters["seen before"] += 1
 
@@ -284,7 +285,7 @@ class Ledger:
             self._note(desk.lane, "missed", f"{stop - start} records from {start}, by the ledger")
 
     def _note(self, lane: Lane, what: str, detail: str = "") -> None:
-        self._batch.append(records.Note(lane.strategy_id, lane.next_seq, what, detail))
+        self._add(records.Note(lane.strategy_id, lane.next_seq, what, detail))
 
     def _note_horizon(self) -> None:
         now = time.monotonic()
@@ -293,17 +294,27 @@ class Ledger:
             horizon = min(desk.lane.next_seq for desk in self.desks.values())
             self._horizon = (now, horizon)
             if horizon != before:
-                self._batch.append(records.Horizon(horizon))
+                self._add(records.Horizon(horizon))
+
+    def _add(self, record: records.JournalRecord) -> None:
+        self._batch.append(record)
+        self._payloads.append(records.encode(record))
 
     def _collect(self, desk: LaneDesk, *, tell: bool = True) -> None:
         """What a lane has done since the last time goes into the batch, and will be told after it."""
         lane = desk.lane
         if not lane.reports and not lane.accounts:
             return
-        frames = [desk.remember(report) for report in lane.reports]
+        encoded = [records.encode(report) for report in lane.reports]
+        frames = [
+            desk.remember(report.exec_id, payload)
+            for report, payload in zip(lane.reports, encoded, strict=True)
+        ]
         self._batch += lane.reports
-        self._batch += lane.accounts
-        self._batch.append(take_head(lane))
+        self._payloads += encoded
+        for account in lane.accounts:
+            self._add(account)
+        self._add(take_head(lane))
         lane.reports.clear()
         lane.accounts.clear()
         if tell and desk.client is not None and frames:
@@ -313,12 +324,12 @@ class Ledger:
         """One write for everything; on the disk before any of it is acknowledged."""
         batch, journal, first = self._batch, self.journal, 0
         if batch:
-            first = journal.append_many([records.encode(record) for record in batch])
+            first = journal.append_many(self._payloads)
             if self._urgent:
                 journal.commit()
             else:
                 journal.write()
-            self._batch, self._urgent = [], False
+            self._batch, self._payloads, self._urgent = [], [], False
         self._acknowledge()
         for client, frames in self._untold:
             client.send(frames)

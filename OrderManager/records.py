@@ -66,5 +66,5 @@ class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", array_like=True)
 
 JournalRecord = Opened | Taken | Note | Recovered | Horizon | Checkpoint | Report | Account | LaneHead
 
-encode: Final = msgspec.msgpack.Encoder().encode
-decode: Final = msgspec.msgpack.Decoder(JournalRecord).decode
+encode: Final = msgspec.json.Encoder().encode  # text: a journal can be read with `strings`
+decode: Final = msgspec.json.Decoder(JournalRecord).decode

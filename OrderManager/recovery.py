@@ -64,7 +64,7 @@ class Recovery:
         for report in self._reports.pop(head.strategy_id, ()):
             self._submit(desk, report.seq + 1)
             replay(lane, report)
-            desk.remember(report)
+            desk.remember(report.exec_id, records.encode(report))
         self._submit(desk, head.next_seq)
         set_head(lane, head)
         lane.reports.clear()  # of requests that came too late, submitted again: the journal has them

@@ -213,12 +213,15 @@ class Lane:
 
     def equity(self) -> float:
         """The account's worth at the last prices."""
+        self._mark()
+        return self.portfolio.equity
+
+    def _mark(self) -> None:
         portfolio, prices = self.portfolio, self.prices
-        for symbol in portfolio.positions:
+        for symbol in portfolio.held:
             price = prices.get(symbol)
             if price is not None:
                 portfolio.mark(symbol, price, self.ts)
-        return portfolio.equity
 
     # ------------------------------------------------------------------------------------------ settling
 
@@ -523,7 +526,7 @@ class Lane:
         self._account("interval", symbol, self.ts)
 
     def _account(self, cause: str, symbol: str, ts: int) -> None:
-        equity, portfolio = self.equity(), self.portfolio
+        self._mark()
         self.accounts.append(
             Account(
                 self.strategy_id,
@@ -533,12 +536,8 @@ class Lane:
                 cause,
                 symbol,
                 self.prices.get(symbol, 0.0),
-                dict(portfolio.positions),
-                portfolio.cash,
-                portfolio.unrealized,
-                portfolio.realized,
-                portfolio.commission,
-                equity,
+                self.portfolio.positions,
+                *self.portfolio.summary(),
             )
         )
 

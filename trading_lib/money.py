@@ -11,6 +11,7 @@ correctly, once, on the way back to a float. A digit beyond a scale is rounded h
 """
 
 from decimal import Decimal
+from functools import lru_cache
 from math import isfinite
 from typing import Final
 
@@ -20,11 +21,13 @@ MULTIPLIER_SCALE: Final = 10**12
 MONEY_SCALE: Final = PRICE_SCALE * QTY_SCALE * MULTIPLIER_SCALE
 BPS: Final = 10_000  # basis points in one
 
+_REMEMBERED: Final = 8192  # conversions: prices, quantities and rates repeat themselves
 _NANO: Final = 10**9
 _NANO_FLOAT: Final = 1e9
 _SHORT: Final = 1e6  # below it nine decimals are at most 15 digits, and 15 digits name one float only
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def exact(x: float) -> tuple[int, int]:
     """The shortest decimal of `x` as (numerator, denominator > 0). Raises ValueError if not finite."""
     if -_SHORT < x < _SHORT:
@@ -36,6 +39,7 @@ def exact(x: float) -> tuple[int, int]:
     return Decimal(repr(float(x))).as_integer_ratio()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def scaled(x: float, scale: int) -> int:
     """The shortest decimal of `x` in units of 1/`scale`, a power of ten ≥ 10**9. Raises ValueError."""
     if -_SHORT < x < _SHORT:

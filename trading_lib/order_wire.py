@@ -20,6 +20,7 @@ A host compares the reports that come back with its own lane's, byte for byte: e
 """
 
 import base64
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -44,9 +45,11 @@ _CHUNK: Final = 600  # bytes of a lane's state in one frame, before base64
 _encode_json: Final = msgspec.json.Encoder().encode
 _decode_json: Final = msgspec.json.Decoder(Report).decode
 
-_TYPES: Final = {str(kind): kind for kind in OrderType}
-_TIMES: Final = {str(tif): tif for tif in TimeInForce}
-_SIDES: Final = {str(side): side for side in Side}
+_SIDES_READ: Final = {str(side).encode(): side for side in Side}
+_USUAL: Final = re.compile(
+    rb"([0-8]\d{18}|\d{18}),(BUY|SELL),(\d{1,15}(?:\.\d{1,15})?),([A-Za-z0-9._/=\-^:]{1,24}),"
+    rb"(\d{1,15}(?:\.\d{1,15})?),(\d{1,18}),(\d{1,9}),([0-8]?\d{1,18})"
+)
 
 
 def encode_request(request: Order | CancelRequest) -> bytes:
@@ -75,20 +78,35 @@ def encode_request(request: Order | CancelRequest) -> bytes:
 
 def parse_order(frame: bytes) -> Order:
     """A session order, or Rejected."""
-    ts, side, quantity, symbol, price, cause, index, sent, kind, tif, limit, stop, tag = parse_session_order(
+    usual = _USUAL.fullmatch(frame)
+    if usual is not None:  # what our own parts write, read in a third of the time
+        ns, side, quantity, symbol, price, cause, index, sent = usual.groups()
+        order = Order(
+            symbol.decode(),
+            float(quantity),
+            float(price),
+            _SIDES_READ[side],
+            int(ns),
+            int(cause),
+            int(index),
+            int(sent),
+        )
+        if order.quantity and order.price:
+            return order
+    ts, name, qty, symbol_text, stated, cause_seq, k, wall, kind, tif, limit, stop, tag = parse_session_order(
         frame
     )
     return Order(
-        symbol,
-        quantity,
-        price,
-        _SIDES[side],
+        symbol_text,
+        qty,
+        stated,
+        Side(name),
         ts,
-        cause,
-        index,
-        sent,
-        _TYPES[kind],
-        _TIMES[tif],
+        cause_seq,
+        k,
+        wall,
+        OrderType(kind),
+        TimeInForce(tif),
         limit,
         stop,
         tag,
@@ -123,8 +141,13 @@ def decode_lane(control: Control) -> bytes:
 
 
 def encode_report(report: Report) -> bytes:
-    """An execution report. No text in it can hold a `*`: symbols, tags and reasons are ours."""
-    return b"!R,%b*" % _encode_json(report)
+    """An execution report as a frame."""
+    return frame_report(_encode_json(report))
+
+
+def frame_report(encoded: bytes) -> bytes:
+    """A report that is JSON already. No text in it can hold a `*`: symbols, tags and reasons are ours."""
+    return b"!R,%b*" % encoded
 
 
 def parse_report(frame: bytes) -> Report:

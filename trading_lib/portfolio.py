@@ -15,9 +15,9 @@ Floats are made on the way out, each the nearest to its exact value. Trades are 
 out (`trading_lib.fifo`). Event time only; no clock, no symbol is known beforehand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -32,7 +32,7 @@ from trading_lib.money import (
     scaled,
 )
 
-__all__ = ["Portfolio", "PortfolioState", "LineState", "Trade", "RoundTrip"]
+__all__ = ["Portfolio", "Summary", "PortfolioState", "LineState", "Trade", "RoundTrip"]
 
 
 class LineState(msgspec.Struct, frozen=True):
@@ -56,6 +56,16 @@ class PortfolioState(msgspec.Struct, frozen=True):
     multipliers: dict[str, float]
     lines: list[LineState]
     fifo: FifoState | None
+
+
+class Summary(NamedTuple):
+    """The money columns: see `Portfolio`."""
+
+    cash: float
+    unrealized: float
+    realized: float
+    commission: float
+    equity: float
 
 
 class _Line:
@@ -193,6 +203,22 @@ class Portfolio:
             value += line.qty * scaled(line.price, PRICE_SCALE) * line.multiplier
             cost += line.cost * line.multiplier
         return value, cost
+
+    def summary(self) -> Summary:
+        """All money columns at once."""
+        value, cost = self._value_and_cost()
+        return Summary(
+            self._cash / MONEY_SCALE,
+            (value - cost) / MONEY_SCALE,
+            self._realized / MONEY_SCALE,
+            self._commission / MONEY_SCALE,
+            (self._cash + value) / MONEY_SCALE,
+        )
+
+    @property
+    def held(self) -> Iterable[str]:
+        """The symbols whose position is not flat, in no order."""
+        return self._open.keys()
 
     def position(self, symbol: str) -> float:
         """Signed quantity; 0.0 of a symbol never seen."""

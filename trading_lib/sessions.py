@@ -6,6 +6,7 @@
 Without hours a day ends at 00:00 UTC.
 """
 
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +14,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from trading_lib.models import NS_PER_S
 
 DAY_NS: Final = 86_400 * NS_PER_S
+
+_TIME: Final = r"(?:[01]\d|2[0-3]):[0-5]\d"
+_HOURS: Final = re.compile(rf"{_TIME}-(?={_TIME})(\d\d):(\d\d)(?: (\S+))?", re.ASCII)
 
 
 class SessionHours:
@@ -22,13 +26,14 @@ class SessionHours:
     """
 
     def __init__(self, text: str) -> None:
-        hours, _, zone = text.partition(" ")
+        found = _HOURS.fullmatch(text)
+        if found is None:
+            raise ValueError(f"not a session such as 09:30-16:00 America/New_York: {text!r}")
+        hour, minute, zone = found.groups()
         try:
             self._zone: tzinfo = ZoneInfo(zone) if zone else UTC
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, IsADirectoryError):  # a continent is a folder
             raise ValueError(f"no such time zone: {zone!r}") from None
-        _, _, end = hours.partition("-")
-        hour, _, minute = end.partition(":")
         self._end = timedelta(hours=int(hour), minutes=int(minute))
 
     def end_after(self, ts: int) -> int:

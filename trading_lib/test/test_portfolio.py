@@ -272,7 +272,9 @@ def trades_by_the_share(happened: list[Fill]) -> list[tuple[Fill, Fill, int]]:
                 closed.append((queue.popleft(), i))
             else:
                 queue.append(i)
-    return [(happened[entry], happened[exit_], len(list(shares))) for (entry, exit_), shares in groupby(closed)]
+    return [
+        (happened[entry], happened[exit_], len(list(shares))) for (entry, exit_), shares in groupby(closed)
+    ]
 
 
 @settings(deadline=None, max_examples=300)
