@@ -411,13 +411,16 @@ def test_an_output_that_nobody_reads_does_not_stop_the_supervision(tmp_path: Pat
             wait_until(lambda: part("gateway").get("ticks", 0) > 0, "ticks")
             os.kill(part("strategy")["pid"], signal.SIGKILL)
             wait_until(lambda: (found := part("strategy"))["restarts"] == 1 and found["state"] == "ready")
-        main.send_signal(signal.SIGINT)
-        assert main.wait(30) == 0
     finally:
-        main.kill()
-        main.wait()
+        main.send_signal(signal.SIGINT)
+        try:
+            exit_code = main.wait(30)
+        finally:
+            main.kill()
+            main.wait()
         os.close(reading)
         os.close(writing)
+    assert exit_code == 0
     assert segments(tree["OrderBook"]["shared_memory_name"]) == []
 
 
