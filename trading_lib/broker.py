@@ -110,7 +110,8 @@ class Broker:
         self.terms = terms
         self.prices: dict[str, float] = {}
         self.quotes: dict[str, tuple[float, int]] = {}  # of `.BID` and `.ASK` series: price, time
-        self.resting: dict[str, list[Working]] = {}
+        self.resting: dict[str, dict[int, Working]] = {}  # by symbol and order id, in order of arrival
+        self.wanted: dict[tuple[str, Side], int] = {}  # what resting orders may still buy or sell, in sum
         self.watched: set[str] = set()  # series whose every tick must come to `tick`
         self.left: dict[str, int] = {}  # of a symbol's last tick, where it is not what `.SIZE` says now
 
@@ -147,7 +148,7 @@ class Broker:
         elif symbol.endswith(SIZE) and symbol in self.prices:
             self._keep_left(symbol.removesuffix(SIZE))
         self.prices[symbol] = price
-        for working in tuple(self.resting.get(symbol, ())):
+        for working in tuple(self.resting[symbol].values()) if symbol in self.resting else ():
             if working.fresh:
                 self.remove(working)
                 working.fresh = False
@@ -163,20 +164,30 @@ class Broker:
         """Forget a resting order; one that does not rest is none of our business."""
         symbol = working.order.symbol
         resting = self.resting.get(symbol)
-        if resting is None or working not in resting:
+        if resting is None or resting.pop(working.order_id, None) is None:
             return
-        resting.remove(working)
+        self.wanted[symbol, working.order.side] -= working.leaves
         if not resting:
             del self.resting[symbol]
             self._watch_if_needed(symbol)
 
     def rest(self, working: Working) -> None:
         """Keep an order for the ticks to come."""
-        symbol = working.order.symbol
-        resting = self.resting.setdefault(symbol, [])
-        if working not in resting:
-            resting.append(working)
+        symbol, side = working.order.symbol, working.order.side
+        resting = self.resting.setdefault(symbol, {})
+        if working.order_id not in resting:
+            resting[working.order_id] = working
+            self.wanted[symbol, side] = self.wanted.get((symbol, side), 0) + working.leaves
         self.watched.add(symbol)
+
+    def filled(self, working: Working, qty: int, price: float) -> None:
+        """Book a part of an order, resting or not, as done."""
+        working.leaves -= qty
+        working.cum += qty
+        working.paid += qty * scaled(price, PRICE_SCALE)
+        symbol = working.order.symbol
+        if symbol in self.resting and working.order_id in self.resting[symbol]:
+            self.wanted[symbol, working.order.side] -= qty
 
     def clear(self) -> None:
         """Forget the market; orders stay."""
@@ -256,9 +267,7 @@ class Broker:
         if qty:
             price = order.limit_price if at_limit else self._slipped(working, reference)
             self._use(order.symbol, qty)
-            working.leaves -= qty
-            working.cum += qty
-            working.paid += qty * scaled(price, PRICE_SCALE)
+            self.filled(working, qty, price)
             yield Outcome(working, qty, price, reference)
         if working.leaves:
             yield from self._rest_or_cancel(working)

@@ -318,12 +318,8 @@ class Lane:
                 self.set_wake()
 
     def _exposure(self, symbol: str) -> Exposure:
-        buying = selling = 0
-        for working in self.broker.resting.get(symbol, ()):
-            if working.order.side is Side.BUY:
-                buying += working.leaves
-            else:
-                selling += working.leaves
+        wanted = self.broker.wanted
+        buying, selling = wanted.get((symbol, Side.BUY), 0), wanted.get((symbol, Side.SELL), 0)
         return Exposure(self.portfolio.position(symbol), buying / QTY_SCALE, selling / QTY_SCALE)
 
     def _refuse(self, request: Request, at: int, status: OrderStatus, reason: str) -> None:

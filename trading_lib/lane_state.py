@@ -17,7 +17,7 @@ import msgspec
 from trading_lib.broker import NEVER, QUOTES, TRIGGERED, Terms, Working
 from trading_lib.lane import BY_REQUEST, NO_MARKET_RECORD, Lane, Request
 from trading_lib.models import CancelRequest, Order, OrderStatus, OrderType, Report
-from trading_lib.money import PRICE_SCALE, QTY_SCALE, scaled
+from trading_lib.money import QTY_SCALE, scaled
 from trading_lib.portfolio import Portfolio, PortfolioState
 
 
@@ -276,9 +276,7 @@ def _take_due(lane: Lane, request_id: str) -> Request | None:
 
 def _replay_fill(lane: Lane, working: Working, report: Report) -> None:
     qty = scaled(report.last_qty, QTY_SCALE)
-    working.leaves -= qty
-    working.cum += qty
-    working.paid += qty * scaled(report.last_px, PRICE_SCALE)
+    lane.broker.filled(working, qty, report.last_px)
     if working.order.type in (OrderType.STOP, OrderType.STOP_LIMIT):
         working.triggered = True
     lane.count_unfilled(working.order, -qty)

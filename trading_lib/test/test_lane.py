@@ -493,6 +493,43 @@ def test_a_day_order_ends_at_its_sessions_end_before_any_later_tick() -> None:
     assert desk.said() == ["Expired its day has ended", "Filled 1 at 99"]
 
 
+def test_an_order_that_arrives_exactly_at_its_sessions_end_has_one_look_at_the_market() -> None:
+    desk = Desk()
+    to_end_ms = (23 * 3600 + 59 * 60) * 1000 + 10_000  # 23:59 of the next day, from 23:59:50
+    desk.tick(100.0, "B", after_ms=to_end_ms - 50)
+    desk.order(symbol="B")
+    desk.order(symbol="B", type=OrderType.LIMIT, limit_price=99.0)
+    desk.tick(100.0, "B", after_ms=50)
+    assert desk.said() == []
+    desk.tick(98.0, "B", after_ms=1)
+    assert desk.said() == ["New", "Filled 1 at 100", "New", "Expired its day has ended"]
+
+
+def test_an_order_that_arrives_at_midnight_belongs_to_the_new_day() -> None:
+    desk = Desk(limits=Limits(max_daily_loss=0.01))
+    desk.order()
+    desk.tick(100.0, after_ms=0)
+    desk.tick(40.0, after_ms=9_950)  # a loss of the old day: 150 of 10,000
+    desk.order(price=40.0, type=OrderType.LIMIT, limit_price=39.0)
+    desk.tick(40.0, after_ms=50)
+    desk.tick(40.0, after_ms=86_400_000)
+    desk.tick(38.0, after_ms=1)
+    assert desk.said() == ["New", "Filled 1 at 100", "New", "Expired its day has ended"]
+
+
+def test_the_day_begins_with_the_equity_before_its_first_tick() -> None:
+    desk = Desk(limits=Limits(max_daily_loss=0.01))
+    desk.order()
+    desk.tick(100.0, after_ms=0)
+    desk.tick(100.0, after_ms=1000)
+    desk.tick(40.0, after_ms=9_000)  # at midnight: already a loss of the new day
+    desk.order(price=40.0)
+    desk.tick(40.0)
+    assert desk.said()[-1].startswith(
+        "Rejected max_daily_loss: equity 9850.00 is 150.00 below the day's first"
+    )
+
+
 def test_the_quantity_that_a_size_left_over_goes_on_at_the_market_not_at_a_far_limit() -> None:
     desk = Desk()
     desk.tick(5.0, "A.SIZE")
