@@ -269,7 +269,12 @@ class Ledger:
     # ------------------------------------------------------------------------------------------ settling
 
     def settle(self) -> None:
-        """Advance every lane as far as it may go; journal; then tell. Raises JournalError."""
+        """Acknowledge what was accepted; advance every lane as far as it may go, journal that, and tell.
+
+        Raises JournalError.
+        """
+        if self._urgent:
+            self._commit()  # who waits for an acknowledgement does not wait for the lanes
         for desk in self.desks.values():
             if desk.run_on(self.market):
                 self._log.warning("%s has not come back: its lane runs on", desk.lane.strategy_id)

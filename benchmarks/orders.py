@@ -9,6 +9,7 @@ from its send to its acknowledgement, beside an fdatasync of this disk in the sa
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
@@ -23,7 +24,7 @@ if __name__ == "__main__":
 
 import msgspec
 
-from benchmarks.journal import ASIDE, fdatasync_us
+from benchmarks.journal import ASIDE
 from benchmarks.machine import load
 from config import load_config
 from OrderManager.client import OrderManagerClient
@@ -33,6 +34,7 @@ from testing.harness import running, system_config, wait_until, write_config
 from trading_lib.models import Kind, Order, Report, Side
 
 OUTSTANDING: Final = 2048
+PAUSE_S: Final = 0.002
 BURST: Final = 512
 TICK_EVERY_NS: Final = 1_000_000  # event time between two of our ticks
 TARGET_PER_S: Final = 25_000
@@ -166,19 +168,30 @@ def flood(made: Desk, client: OrderManagerClient, seconds: float) -> tuple[float
     return measured[0] / measured[2], measured[1] / measured[2]
 
 
-def alone(made: Desk, client: OrderManagerClient, count: int) -> float:
-    """p50 in us from one order's send to its acknowledgement."""
-    times = []
-    for _ in range(count):
-        made.tick()
-        order = made.orders(1)[0]
-        begin = time.perf_counter()
-        client.send_order(order)
-        while not any(isinstance(found, tuple) for found in client.receive(1.0)):
-            pass
-        times.append(time.perf_counter() - begin)
-        time.sleep(0.002)
-    return statistics.median(times) * 1e6
+def alone(made: Desk, client: OrderManagerClient, count: int) -> tuple[float, float]:
+    """p50 in us from one order's send to its acknowledgement, and of an fdatasync in between.
+
+    Both begin after the same pause: a disk and a processor that were asleep are slower than busy ones.
+    """
+    times, syncs = [], []
+    with made.path.with_suffix(".sync").open("wb", buffering=0) as file:
+        file.write(bytes(1 << 20))
+        os.fdatasync(file.fileno())
+        for number in range(count):
+            made.tick()
+            order = made.orders(1)[0]
+            time.sleep(PAUSE_S)
+            begin = time.perf_counter()
+            client.send_order(order)
+            while not any(isinstance(found, tuple) for found in client.receive(1.0)):
+                pass
+            times.append(time.perf_counter() - begin)
+            time.sleep(PAUSE_S)
+            begin = time.perf_counter()
+            os.pwrite(file.fileno(), bytes(200), number * 200)
+            os.fdatasync(file.fileno())
+            syncs.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1e6, statistics.median(syncs) * 1e6
 
 
 def measure(seconds: float, rounds: int, say: Say) -> OrderFigures:
@@ -190,8 +203,9 @@ def measure(seconds: float, rounds: int, say: Say) -> OrderFigures:
             acknowledged, filled = flood(made, client, seconds)
             found["acknowledged"].append(acknowledged)
             found["filled"].append(filled)
-            found["alone"].append(alone(made, client, 100))
-            found["sync"].append(fdatasync_us(made.path.with_suffix(".sync")))
+            alone_us, sync_us = alone(made, client, 100)
+            found["alone"].append(alone_us)
+            found["sync"].append(sync_us)
             say(f"orders, round {number + 1}: {acknowledged:,.0f}/s acknowledged, {filled:,.0f}/s filled")
     medians = {name: statistics.median(values) for name, values in found.items()}
     return OrderFigures(
