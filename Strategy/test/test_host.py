@@ -2,7 +2,7 @@
 
 import logging
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from shared_memory_utils import RECORD
 from Strategy.host import ERRORS_SHOWN, Host, StrategyError, load_strategy
+from Strategy.test.host_run import EPOCH, MARKS, SYMBOLS, TS, Record, Run, news, ticks
+from trading_lib.lane import Request
 from trading_lib.models import Kind, Order, Side
 
 ROOT = Path(__file__).resolve().parents[2]
-TS = 1_735_828_200_000_000_000
-SYMBOLS = ("AAPL", "MSFT", "IBM")
-Record = tuple[Kind, int, float]  # kind, slot, value
 
 RECORDER = """
     seen = []
@@ -47,40 +46,6 @@ TRADER = """
 """
 
 
-class Run:
-    """A host over a strategy text; `feed` gives it records with consecutive numbers, 1 µs apart."""
-
-    def __init__(self, folder: Path, source: str, **options: Any) -> None:
-        path = folder / "strategy.py"
-        path.write_text(textwrap.dedent(source))
-        self.path = path
-        self.module = load_strategy(path)
-        self.log = logging.getLogger(f"test.{folder.name}")
-        self.named: list[int] = []
-        self.host = Host("mine", self.module, options.pop("params", {}), self._symbol_of, self.log, **options)
-        self._seq = 100
-
-    def _symbol_of(self, slot: int) -> str:
-        self.named.append(slot)
-        return SYMBOLS[slot]
-
-    @property
-    def seen(self) -> list[Any]:
-        found: list[Any] = self.module.seen
-        return found
-
-    def feed(self, records: Iterable[Record]) -> list[Order]:
-        self.host.consume(self.pack(records))
-        return self.host.take_orders()
-
-    def pack(self, records: Iterable[Record]) -> bytes:
-        packed = b""
-        for kind, slot, value in records:
-            packed += RECORD.pack(self._seq, TS + self._seq * 1000, value, 0, 0, slot, kind)
-            self._seq += 1
-        return packed
-
-
 MakeRun = Callable[..., Run]
 
 
@@ -91,17 +56,6 @@ def run(tmp_path: Path) -> MakeRun:
 
     return make
 
-
-def ticks(*prices: float, slot: int = 0) -> list[Record]:
-    return [(Kind.TICK, slot, price) for price in prices]
-
-
-def news(sentiment: int, slot: int = 0) -> Record:
-    return (Kind.NEWS, slot, sentiment)
-
-
-EPOCH: Record = (Kind.EPOCH, 0, 0)
-MARKS: list[Record] = [(kind, 0, 0) for kind in (Kind.TIME, Kind.CONTROL, Kind.END)]
 
 # ---------------------------------------------------------------------------------- what a strategy sees
 
@@ -133,17 +87,17 @@ records = st.lists(
 def test_where_batches_end_changes_nothing(tmp_path: Path, stream: list[Record], batches: list[int]) -> None:
     whole, cut = Run(tmp_path, TRADER), Run(tmp_path, TRADER)
     expected = whole.feed(stream)
-    orders: list[Order] = []
+    requests: list[Request] = []
     rest, i = stream, 0
     while rest:
         size = batches[i % len(batches)]
-        orders += cut.feed(rest[:size])
+        requests += cut.feed(rest[:size])
         rest, i = rest[size:], i + 1
     assert cut.seen == whole.seen
-    assert [(o.symbol, o.client_order_id) for o in orders] == [
-        (o.symbol, o.client_order_id) for o in expected
+    assert [request.client_order_id for request in requests] == [
+        request.client_order_id for request in expected
     ]
-    assert cut.host.positions == whole.host.positions
+    assert cut.host.lane.unfilled == whole.host.lane.unfilled
 
 
 def test_a_strategy_needs_no_init_and_no_on_news(run: MakeRun) -> None:
@@ -156,7 +110,7 @@ def test_only_the_wanted_symbols_are_shown_and_the_prices_of_all_are_known(run: 
     made = run(RECORDER, wanted=("MSFT",))
     made.feed([*ticks(1.0), *ticks(2.0, slot=1), news(60), news(70, slot=1)])
     assert [entry[:3] for entry in made.seen[1:]] == [("tick", "MSFT", 2.0), ("news", "MSFT", 70)]
-    assert made.host.prices == {"AAPL": 1.0, "MSFT": 2.0}
+    assert made.host.lane.prices == {"AAPL": 1.0, "MSFT": 2.0}
     assert (made.host.ticks, made.host.news) == (2, 2)
 
 
@@ -221,6 +175,7 @@ def test_what_a_strategy_logs_is_kept_for_the_caller_with_its_name(run: MakeRun)
 def test_an_order_names_the_record_that_caused_it_and_its_time(run: MakeRun) -> None:
     made = run("def on_tick(ctx, tick): ctx.last = ctx.place_market_order('BUY', 10)")
     (order,) = made.feed(ticks(173.2))
+    assert isinstance(order, Order)
     assert (order.symbol, order.side, order.quantity, order.price) == ("AAPL", Side.BUY, 10, 173.2)
     assert (order.cause_seq, order.timestamp) == (100, TS + 100_000)
     assert made.host.placed == 1
@@ -231,7 +186,7 @@ def test_orders_of_one_record_are_numbered_and_the_next_record_begins_at_zero(ru
         """
         seen = []
         def on_tick(ctx, tick):
-            seen.extend([ctx.place_market_order("BUY", 1), ctx.place_market_order("SELL", 2, "AAPL")])
+            seen.extend([ctx.place_market_order("BUY", 1), ctx.place_market_order("SELL", 2, symbol="AAPL")])
         def on_news(ctx, news):
             seen.append(ctx.place_market_order("SELL", 1))
         """
@@ -253,7 +208,7 @@ def test_the_position_counts_orders_on_their_way(run: MakeRun) -> None:
     )
     made.feed([*ticks(2.0, 2.0, 1.0), *ticks(1.0, slot=1)])
     assert made.seen == [(0, 10, 0), (10, 20, 0), (20, 10, 0), (0, -10, 0)]
-    assert made.host.positions == {"AAPL": 10, "MSFT": -10}
+    assert (made.host.lane.position("AAPL"), made.host.lane.position("MSFT")) == (10, -10)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +220,9 @@ def test_the_position_counts_orders_on_their_way(run: MakeRun) -> None:
         ("'BUY', float('inf')", "quantity must be positive"),
         ("'BUY', 'ten'", "ValueError"),
         ("'HOLD', 1", "HOLD"),
-        ("'BUY', 1, 'IBM'", "no price of 'IBM' yet"),
+        ("'BUY', 1, symbol='IBM'", "no price of 'IBM' yet"),
+        ("'BUY', 1, 'a*b'", "bad tag"),
+        ("'BUY', 1, 'x' * 33", "bad tag"),
     ],
 )
 def test_an_order_that_cannot_be_is_an_error_of_the_strategy_and_moves_nothing(
@@ -273,7 +230,7 @@ def test_an_order_that_cannot_be_is_an_error_of_the_strategy_and_moves_nothing(
 ) -> None:
     made = run(f"def on_tick(ctx, tick): ctx.place_market_order({call})")
     assert made.feed(ticks(1.0)) == []
-    assert (made.host.errors, made.host.placed, made.host.positions) == (1, 0, {})
+    assert (made.host.errors, made.host.placed, made.host.lane.unfilled) == (1, 0, {})
     assert fault in made.host.last_error
     assert made.host.last_error.startswith("line 1: ")
 
@@ -354,7 +311,7 @@ def test_an_exception_in_on_news_is_counted_too(run: MakeRun) -> None:
 def test_orders_placed_before_the_exception_stand(run: MakeRun) -> None:
     made = run("def on_tick(ctx, tick):\n    ctx.place_market_order('BUY', 1)\n    1 / 0\n")
     assert len(made.feed(ticks(1.0, 1.0))) == 2
-    assert made.host.positions == {"AAPL": 2}
+    assert made.host.lane.position("AAPL") == 2
 
 
 def test_the_line_is_that_of_the_strategy_file_also_when_a_library_raised(run: MakeRun) -> None:
@@ -469,10 +426,11 @@ def test_the_default_strategy_places_the_orders_computed_by_hand(tmp_path: Path)
     ]
     for seq, ((kind, slot, value), expected) in enumerate(script):
         host.consume(RECORD.pack(seq, TS + seq, value, 0, 0, slot, kind))
-        placed = [f"{o.side} {o.quantity:g} @ {o.price}" for o in host.take_orders()]
+        orders = [request for request in host.take_requests() if isinstance(request, Order)]
+        placed = [f"{o.side} {o.quantity:g} @ {o.price}" for o in orders]
         assert placed == ([expected] if expected else []), f"at record {seq}"
     assert host.errors == 0
-    assert host.positions == {"AAPL": 10}
+    assert host.lane.position("AAPL") == 10
 
 
 @pytest.mark.parametrize(
