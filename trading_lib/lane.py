@@ -148,19 +148,24 @@ class Lane:
     def advance(self, records: Iterable[Record], names: Sequence[str]) -> None:
         """Process tape records, in order; `names[slot]` is a record's symbol. Cheap while nothing is open."""
         prices, watched = self.prices, self.watched
+        wake, next_account, last = self.wake_ts, self.next_account, self.ts
+        seq = self.next_seq - 1
         for seq, ts, value, _, _, slot, kind in records:
+            if kind == _TICK and ts <= wake and seq < next_account and (symbol := names[slot]) not in watched:
+                prices[symbol] = value
+                last = ts
+                continue
+            self.ts = last  # of the record before
             if kind == _TICK:
-                symbol = names[slot]
-                if ts > self.wake_ts or symbol in watched:
-                    self.tick(seq, ts, symbol, value)
-                else:
-                    prices[symbol] = value
-                self.seq, self.ts = seq, ts
-                if seq >= self.next_account:
-                    self._account_row(symbol)
+                self.tick(seq, ts, names[slot], value)
+                if seq >= next_account:
+                    self._account_row(names[slot])
             else:
                 self.mark(seq, ts, kind, value)
-            self.next_seq = seq + 1
+            wake, next_account, last = self.wake_ts, self.next_account, self.ts
+        self.ts = last
+        if seq >= self.next_seq:
+            self.seq, self.next_seq = seq, seq + 1
 
     def tick(self, seq: int, ts: int, symbol: str, price: float) -> None:
         """A tick, after what is due before it. To be called when `ts > wake_ts` or the symbol is watched."""
