@@ -184,17 +184,18 @@ class OrderManagerClient:
         self._unsent += self._encode(order)
         self.flush()
 
-    def queue_orders(self, orders: Sequence[Order]) -> None:
-        """Send orders with one system call; what the server does not take now is kept, and goes first.
+    def send_requests(self, requests: Sequence[Order | CancelRequest]) -> None:
+        """Send orders and cancel requests of a session with one system call.
 
-        Raises OrderQueueFull, ConnectionError, or wire.Rejected for one that cannot be written; then none
-        of them was sent.
+        What the server does not take now is kept, and goes first the next time.
+
+        Raises OrderQueueFull or ConnectionError; then none of them was sent.
         """
         if self.waiting >= MAX_WAITING:
             self.flush()
         if self.waiting >= MAX_WAITING:
             raise OrderQueueFull(f"{self.waiting:,} bytes of orders wait for {self.host}:{self.port}")
-        self._unsent += b"".join([self._encode(order) for order in orders])
+        self._unsent += b"".join([order_wire.encode_request(request) for request in requests])
         self.flush()
 
     def send_orders(self, orders: Sequence[Order]) -> int:

@@ -152,7 +152,7 @@ def flood(made: Desk, client: OrderManagerClient, seconds: float) -> tuple[float
             made.tick()
             burst = made.orders(BURST)
             ids += [(order.cause_seq, order.index) for order in burst]
-            client.queue_orders(burst)
+            client.send_requests(burst)
             sent += len(burst)
         take(0.1)
     measured = (acknowledged, filled, time.perf_counter() - begin)
