@@ -268,6 +268,8 @@ class Lane:
 
         At equal times a day begins first, orders arrive then, and days of orders end last.
         """
+        if self.blind and ts < self.ts:  # among what was missed an epoch began
+            self._end_epoch(self.seq)
         if self.parked:
             self.release(self.seq)
         while ts > self._first_due():

@@ -131,6 +131,7 @@ def _events(
         chance = rng.random()
         if chance < 0.02 and missed:
             seq += rng.randrange(1, 9)
+            ts = rng.choice((START, ts, ts))  # perhaps an epoch began meanwhile
             yield Event(seq, 0, None)
         elif chance < 0.04 and not quiet:
             ts = rng.choice((START, ts))

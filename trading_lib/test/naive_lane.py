@@ -104,6 +104,8 @@ class NaiveLane:
         if event.kind is Kind.EPOCH:
             self.end_of_epoch()
             return
+        if self.hole and event.ts < self.ts:
+            self.end_of_epoch()
         self.settle(event.ts)
         self.ts = event.ts
         if event.kind is Kind.TICK:

@@ -407,6 +407,20 @@ def test_a_position_whose_prices_were_missed_is_closed_at_the_last_one_known() -
     assert desk.lane.portfolio.positions == {}
 
 
+def test_when_time_went_back_among_missed_records_an_epoch_has_ended() -> None:
+    desk = Desk()
+    desk.tick(100.0)
+    desk.order()
+    desk.tick(101.0)
+    desk.order(type=OrderType.LIMIT, limit_price=90.0)
+    desk.lane.missed(50)
+    desk.said()
+    desk.now = Event(49, START, Kind.TIME)
+    desk.tick(80.0, after_ms=1)
+    assert desk.said() == ["Expired its epoch has ended", "Filled 1 at 101"]
+    assert desk.lane.epoch == 2 and desk.lane.prices == {"A": 80.0}
+
+
 def test_an_order_that_comes_when_its_time_has_passed_is_rejected() -> None:
     desk = Desk()
     cause = desk.tick(100.0)
