@@ -4,7 +4,7 @@
         exit_code = supervisor.run(show)
 
 The parent waits; signals only set flags; a child's end wakes it through its link. Stopping has two
-seconds, shared out in the order of the stream: Gateway, Strategy, OrderManager, OrderBook.
+seconds, shared out in the order of the stream: Gateway, Strategy, OrderManager, OrderBook, Recorder.
 """
 
 import contextlib
@@ -28,13 +28,21 @@ from shared_memory_utils import new_run_id, unlink_all
 SAME_PRESS_S: Final = 0.2  # signals closer than this are one Ctrl-C (a terminal and a tool may both send it)
 TICK_S: Final = 0.1  # how often the children are looked at when nothing wakes us
 STATUS_S: Final = 1.0
-STOP_SHARES: Final = {"gateway": 0.7, "strategy": 0.5, "order_manager": 0.4, "orderbook": 0.3}  # of 2 s
+RECORDER_START_S: Final = 5.0  # a Recorder that is slow to start misses the first records, and nobody waits
+STOP_SHARES: Final = {  # of 2 s
+    "gateway": 0.6,
+    "strategy": 0.4,
+    "order_manager": 0.4,
+    "orderbook": 0.3,
+    "recorder": 0.3,
+}
 SCRIPTS: Final = {
     "orderbook": "OrderBook/run.py",
     "order_manager": "OrderManager/run.py",
     "strategy": "Strategy/run.py",
     "gateway": "Gateway/run.py",
 }
+OPTIONAL: Final = {"recorder": "Recorder/run.py"}  # the others do not notice when one of these dies
 
 
 class Supervisor:
@@ -53,7 +61,8 @@ class Supervisor:
         self._say = say
         self._loop = EventLoop()
         self._arguments = [str(config_path.resolve()), *["-v"] * verbose]
-        self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in SCRIPTS.items()}
+        scripts = SCRIPTS | (OPTIONAL if config.Recorder.enabled else {})
+        self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in scripts.items()}
         self._interrupts = 0
         self._source_ended_at = self._book_seen_at = float("inf")
         self._interrupted_at = float("-inf")
@@ -74,8 +83,9 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         next_status = 0.0
-        for name in ("orderbook", "order_manager", "strategy"):
-            self._start(self.children[name])
+        for name, child in self.children.items():
+            if name != "gateway":
+                self._start(child)
         while not self._interrupts and not self._failed and not self._ended:
             self._loop.run_once(TICK_S)
             self._look_after()
@@ -111,14 +121,25 @@ class Supervisor:
                 self._start(child)
         gateway = self.children["gateway"]
         if gateway.state is State.WAITING and all(
-            child.state is State.READY for child in self.children.values() if child is not gateway
+            self._may_play(child) for child in self.children.values() if child is not gateway
         ):
             self._start(gateway)
+
+    def _may_play(self, child: Child) -> bool:
+        """Whether the Gateway need not wait for a part."""
+        if child.name in OPTIONAL and time.monotonic() - self._started > RECORDER_START_S:
+            return True
+        return child.state is State.READY or (child.name in OPTIONAL and child.state is State.FAILED)
 
     def _after_end(self, child: Child) -> None:
         code = child.exit_code
         how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
-        if code == EXIT_CONFIG:
+        if child.name in OPTIONAL and (code == EXIT_CONFIG or not child.plan_restart()):
+            child.state = State.FAILED
+            self._tell(f"{child.name} keeps dying ({how}): the run goes on WITHOUT IT", logging.ERROR)
+        elif child.name in OPTIONAL:
+            self._tell(f"{child.name} died ({how}); restart {child.restarts}")
+        elif code == EXIT_CONFIG:
             self._fail(child, EXIT_CONFIG, f"{child.name} cannot start (exit code 78), see above")
         elif child.plan_restart():
             delay = max(0.0, child.restart_at - time.monotonic())
@@ -162,7 +183,9 @@ class Supervisor:
         """Gateway first, so that END passes through everything behind it; SIGKILL for who takes too long."""
         interrupts = self._interrupts
         for name, share in STOP_SHARES.items():
-            child = self.children[name]
+            child = self.children.get(name)
+            if child is None:
+                continue
             child.signal(signal.SIGTERM)
             deadline = time.monotonic() + share
             while child.pid is not None and not child.reap():

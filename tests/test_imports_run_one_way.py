@@ -17,7 +17,10 @@ LAYERS = (  # low to high: a layer may import the ones before it
     {"main", "cli", "Dashboard"},
 )
 PROCESSES = 2  # the layer in which a part may use of another one only its face
-FACES = ("OrderManager.client", "OrderManager.models")
+FACES = (
+    *("OrderManager.client", "OrderManager.models"),
+    *("OrderManager.journal", "OrderManager.records"),  # what it leaves in a file, for who reads it there
+)
 ONLY = {"trading_lib": set[str](), "shared_memory": {"trading_lib"}, "strategies": {"trading_lib"}}
 EXEMPT = {"test", "tests", "testing", "benchmarks", "examples", "conftest"}  # may import anything, by nobody
 NOT_OURS = {"runs", "logs", "node_modules", "__pycache__"}

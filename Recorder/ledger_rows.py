@@ -1,0 +1,226 @@
+"""What a run's journal says, as tables: trades.csv, matched_trades.csv, equity.csv, inputs.jsonl.
+
+Rows are appended while the run goes on, and stand in their final order all the same: by (epoch, ts, strategy,
+client order id as its pair of numbers). A row waits until nothing before it can come any more, which is
+when every lane has gone past its time.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from OrderManager import records
+from Recorder.run_files import COLUMNS, POSITION
+from Recorder.writers import Retraced
+from trading_lib.models import Account, Order, Report
+from trading_lib.money import exact
+from trading_lib.portfolio import Portfolio
+
+MANUAL: Final = "manual"  # the strategy of plain clients
+BPS_DIGITS: Final = 9  # a float price is exact to some 1e-12 bps
+Cells = tuple[object, ...]
+
+
+class Frontier(NamedTuple):
+    """How far every lane is: at a record of event time `ts`, in the epoch that record `epoch_seq` began."""
+
+    epoch_seq: int
+    ts: int
+
+
+class _Row(NamedTuple):
+    key: tuple[Any, ...]  # (epoch, ts, strategy, …)
+    seq: int
+    cells: Cells
+    matches: Sequence[Cells]
+
+
+class _Table:
+    """A CSV file and the rows that wait for it."""
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self._file = Retraced(path)
+        self._file.write(csv_text([header]))
+        self._last: tuple[Any, ...] = ()
+        self.waiting: list[_Row] = []
+        self.out_of_order = 0
+
+    def release(self, rows: Sequence[_Row]) -> None:
+        """Write the first of those that wait, which are `rows`."""
+        if rows:
+            if rows[0].key < self._last:
+                self.out_of_order += len(rows)
+            self._last = max(self._last, rows[-1].key)
+            del self.waiting[: len(rows)]
+            self.write([row.cells for row in rows])
+
+    def write(self, rows: Iterable[Cells]) -> None:
+        self._file.write(csv_text(rows))
+
+    def close(self, *, cut: bool) -> None:
+        if cut:
+            self._file.cut()
+        self._file.close()
+
+
+class LedgerRows:
+    """The tables, from a journal's records in order. Owns the files. Raises OSError.
+
+    `symbols` have a position column in equity.csv. A position in another one makes `wider` the symbols that
+    a new LedgerRows, which begins again at the journal's first record, must have.
+    """
+
+    def __init__(self, folder: Path, symbols: Sequence[str], multipliers: Mapping[str, float]) -> None:
+        self._symbols = tuple(symbols)
+        self._known = frozenset(symbols)
+        self._multipliers = multipliers
+        before, after = COLUMNS["equity"][:3], COLUMNS["equity"][3:]
+        positions = [f"{POSITION}{symbol}" for symbol in symbols]
+        self._trades = _Table(folder / "trades.csv", COLUMNS["trades"])
+        self._matched = _Table(folder / "matched_trades.csv", COLUMNS["matched_trades"])
+        self._equity = _Table(folder / "equity.csv", [*before, *positions, *after])
+        self._inputs = Retraced(folder / "inputs.jsonl")
+        self._portfolios: dict[str, Portfolio] = {}
+        self._open: dict[str, set[str]] = {}  # client order ids by strategy
+        self.wider: tuple[str, ...] = ()
+        self.fills = self.recoveries = self.manual_orders = 0
+        self.notes: Counter[str] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """Orders that were taken and are not done."""
+        return sum(map(len, self._open.values()))
+
+    @property
+    def out_of_order(self) -> int:
+        """Rows that came too late for their place."""
+        return self._trades.out_of_order + self._equity.out_of_order
+
+    def take(self, record: records.JournalRecord) -> None:
+        """One record that counts."""
+        match record:
+            case Report():
+                self._report(record)
+            case Account():
+                self._account(record)
+            case records.Taken():
+                self._taken(record)
+            case records.Note():
+                self.notes[record.what] += 1
+                line = {"tape_seq": record.seq, **msgspec.structs.asdict(record)}
+                del line["seq"]
+                self._inputs.write(msgspec.json.encode(line) + b"\n")
+            case records.Recovered():
+                self.recoveries += 1
+            case _:
+                pass  # heads, horizons, checkpoints: how the journal is read, no facts of their own
+
+    def _taken(self, taken: records.Taken) -> None:
+        if isinstance(taken.request, Order):
+            self._open.setdefault(taken.strategy_id, set()).add(taken.request.client_order_id or "")
+            self.manual_orders += taken.strategy_id == MANUAL
+
+    def _report(self, report: Report) -> None:
+        if report.status.final:
+            self._open.get(report.strategy_id, set()).discard(report.client_order_id)
+        fill = report.fill
+        if fill is None:
+            return
+        self.fills += 1
+        portfolio = self._portfolios.get(report.strategy_id)
+        if portfolio is None:
+            portfolio = self._portfolios[report.strategy_id] = Portfolio(0.0, self._multipliers)
+        portfolio.apply(fill)
+        portfolio.take_round_trips()
+        matches = [
+            (report.epoch, report.strategy_id, *msgspec.structs.astuple(trade))
+            for trade in portfolio.take_trades()
+        ]
+        cause, _, index = report.client_order_id.partition(".")
+        key = (report.epoch, fill.ts, report.strategy_id, int(cause), int(index), report.exec_id)
+        cells = (
+            *(report.epoch, fill.ts, report.strategy_id, report.client_order_id, fill.symbol, str(fill.side)),
+            *(fill.qty, fill.price, fill.commission, slippage_bps(report), report.latency_ns / 1e6, fill.tag),
+        )
+        self._trades.waiting.append(_Row(key, report.seq, cells, matches))
+
+    def _account(self, account: Account) -> None:
+        held = account.positions
+        if not held.keys() <= self._known:
+            new = [symbol for symbol in held if symbol not in self._known and symbol not in self.wider]
+            self.wider = (*(self.wider or self._symbols), *new)
+        cells = (
+            *(account.epoch, account.ts, account.strategy_id),
+            *(held.get(symbol, 0.0) for symbol in self._symbols),
+            *(account.cash, account.last_price if account.symbol else "", account.unrealized),
+            *(account.realized, account.commission, account.equity),
+        )
+        key = (account.epoch, account.ts, account.strategy_id)
+        self._equity.waiting.append(_Row(key, account.seq, cells, ()))
+
+    # --------------------------------------------------------------------------------------- in order
+
+    def release(self, horizon: int, frontier: Frontier | None) -> None:
+        """Write what is final now that every lane has gone past the records before `horizon`.
+
+        A record that has not been seen by all is not earlier than any that has: so what is earlier than
+        some row from before the horizon is final, and what is earlier than the tape was there (`frontier`).
+        """
+        tables = (self._trades, self._equity)
+        seen = [row.key[:2] for table in tables for row in table.waiting if row.seq < horizon]
+        last = max(seen, default=(-1, -1))
+        for table in tables:
+            table.waiting.sort(key=lambda row: row.key)  # stable: rows of one instant stay as they came
+            count = 0
+            for row in table.waiting:
+                epoch_over = frontier is not None and row.seq <= frontier.epoch_seq
+                if not (row.key[:2] < last or epoch_over or (frontier and row.key[1] < frontier.ts)):
+                    break
+                count += 1
+            self._write(table, count)
+
+    def _write(self, table: _Table, count: int) -> None:
+        rows = table.waiting[:count]
+        table.release(rows)
+        matches = [cells for row in rows for cells in row.matches]
+        if matches:
+            self._matched.write(matches)
+
+    def finish(self) -> None:
+        """Nothing more comes: write what waits, and leave nothing else in the files."""
+        for table in (self._trades, self._equity):
+            table.waiting.sort(key=lambda row: row.key)
+            self._write(table, len(table.waiting))
+        self._inputs.cut()
+        self._close(cut=True)
+
+    def close(self) -> None:
+        """Leave the files as they are: who comes next goes on."""
+        self._close(cut=False)
+
+    def _close(self, *, cut: bool) -> None:
+        for table in (self._trades, self._matched, self._equity):
+            table.close(cut=cut)
+        self._inputs.close()
+
+
+def slippage_bps(report: Report) -> float | str:
+    """How far a fill is from its reference price, in basis points, to the worse side positive; '' if unknown."""
+    if not report.reference:
+        return ""
+    price_n, price_d = exact(report.last_px)
+    reference_n, reference_d = exact(report.reference)
+    away = price_n * reference_d - reference_n * price_d
+    return round(report.side.sign * 10_000 * away / (reference_n * price_d), BPS_DIGITS) + 0.0
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> bytes:
+    """Rows as CSV, floats as `repr`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,220 @@
+"""The Recorder's process: copies the tape to the run's folder, and lets everything else follow from there.
+
+It is in nobody's way: it reads shared memory and files, at a lower priority than the others. What stops it
+(a full disk above all) stops recording alone, loudly; trading goes on.
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from config import Config
+from Recorder.recording import MB, Recording
+from Recorder.tape_file import NotATape
+from runtime.loop import Reminder
+from runtime.part import Part
+from runtime.run_folder import open_run_folder
+from shared_memory_utils import RECORD_DTYPE, SegmentError, SharedPriceBook, TapeReader
+
+NICENESS: Final = 10
+COPIED: Final = 1 << 16  # tape records copied at once, at most
+COPIES: Final = 16  # of so many before anything else has its turn, when there are that many
+IDLE_S: Final = 0.05  # asleep on the tape so long, at most: then the journal is looked at
+PAUSE_S: Final = 0.02  # between two rounds when there is work, so that it comes in batches
+SEARCH_S: Final = 0.05  # between two looks for a tape that is not there
+FINISH_S: Final = 0.2  # for what is left when stopping; the rest is for who makes the report
+
+
+class Source:
+    """A tape and its price book, both of one run. Raises SegmentError. Owns both."""
+
+    def __init__(self, name: str) -> None:
+        self.tape = TapeReader(name)
+        try:
+            self.book = SharedPriceBook(name=name)
+        except SegmentError:
+            self.tape.close()
+            raise
+        if self.book.run_id != self.tape.run_id or self.book.closed:
+            self.close()
+            raise SegmentError(f"{name}: the tape and the price book are of different runs")
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything was read and nothing will follow."""
+        return self.tape.closed and self.tape.cursor >= self.tape.tail
+
+    def close(self) -> None:
+        """Let go of both."""
+        self.tape.close()
+        self.book.close()
+
+
+class RecorderProcess:
+    """Records one run after another."""
+
+    def __init__(self, part: Part, config: Config) -> None:
+        self._part = part
+        self._config = config
+        self._name = config.OrderBook.shared_memory_name
+        self._source: Source | None = None
+        self._recording: Recording | None = None
+        self._status: Mapping[str, Any] = {}
+        self._stopped = ""  # why nothing is recorded any more
+        self._reminder = Reminder(
+            part.log.warning, f"no tape {self._name!r} (OrderBook.shared_memory_name) for 10 s; still looking"
+        )
+
+    def run(self) -> None:
+        """Until told to stop; then write what there is, if the run is over."""
+        part = self._part
+        while not part.stopping:
+            part.check_link()
+            if self._source is None and not self._attach():
+                time.sleep(SEARCH_S)
+            else:
+                self._round()
+            if part.status_due():
+                self._every_second()
+        self._leave()
+        part.report(self.status())
+
+    def _attach(self) -> bool:
+        try:
+            source = Source(self._name)
+        except SegmentError:
+            self._reminder.missing()
+            return False
+        run_id = source.tape.run_id
+        if self._part.run_id not in (None, run_id):  # another system's, under the same name
+            source.close()
+            self._reminder.missing()
+            return False
+        self._reminder.found()
+        self._source = source
+        self._stopped = ""
+        try:
+            folder = open_run_folder(self._config, run_id)
+            self._check_space(folder)
+            self._recording = Recording(folder, self._config, run_id)
+            self._recording.ended = None
+            self._go_on(source, self._recording)
+        except (OSError, NotATape) as fault:
+            self._stop(fault)
+        self._part.ready(f"run {run_id}, from record {source.tape.cursor}")
+        return True
+
+    @staticmethod
+    def _go_on(source: Source, recording: Recording) -> None:
+        """Read the tape on from where its copy ends."""
+        if recording.tape.next_seq > source.tape.tail:
+            raise OSError(f"record {recording.tape.next_seq} is kept already, and the tape has begun anew")
+        source.tape.cursor = recording.tape.next_seq
+        recording.set_names(source.book.symbols)
+
+    def _round(self) -> None:
+        source, recording = self._source, self._recording
+        assert source is not None
+        if recording is None:  # recording has stopped: wait for the next run
+            source.tape.cursor = source.tape.tail
+            time.sleep(SEARCH_S)
+        else:
+            try:
+                worked = self._copy(source, recording) | recording.step()
+            except (OSError, NotATape) as fault:
+                self._stop(fault)
+                return
+            if worked:
+                time.sleep(PAUSE_S)
+            else:
+                source.tape.wait(IDLE_S)
+        if source.finished:
+            self._leave()
+
+    @staticmethod
+    def _copy(source: Source, recording: Recording) -> bool:
+        """Take what is on the tape; False when there was nothing."""
+        for turn in range(COPIES):
+            packed = source.tape.take(COPIED)
+            if not packed:
+                return turn > 0
+            recording.set_names(source.book.symbols)
+            recording.write_tape(packed, np.frombuffer(packed, RECORD_DTYPE))
+        return True
+
+    def _every_second(self) -> None:
+        if self._recording is not None:
+            try:
+                self._check_space(self._recording.folder)
+                self._recording.note_strategy()
+                self._recording.checkpoint()
+            except OSError as fault:
+                self._stop(fault)
+        self._part.report(self.status())
+
+    def _check_space(self, folder: Path) -> None:
+        """Raises OSError when there is too little room on the disk."""
+        least, disk = self._config.Recorder.min_free_mb, os.statvfs(folder)
+        free = disk.f_bavail * disk.f_frsize // MB
+        if free < least:
+            raise OSError(f"{free} MB free, and Recorder.min_free_mb is {least}")
+
+    def _stop(self, fault: Exception) -> None:
+        """Record nothing more of this run, and have everybody know."""
+        self._stopped = str(fault)
+        self._part.log.error("RECORDING STOPPED, trading goes on: %s", fault)
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return
+        self._status = recording.status()
+        try:
+            recording.checkpoint(stopped=self._stopped)
+        except OSError as again:
+            self._part.log.error("and the manifest could not say so: %s", again)
+        recording.close()
+
+    def _leave(self) -> None:
+        """Let go of the run; when its tape has ended, after all of it is written."""
+        source, recording = self._source, self._recording
+        if source is not None and recording is not None:
+            try:
+                self._finish(source, recording)
+            except OSError as fault:
+                self._stop(fault)
+            else:
+                self._status = recording.status()
+                recording.close()
+                self._part.log.info("run %s: %s", source.tape.run_id, self._status)
+        if source is not None:
+            source.close()
+        self._source = self._recording = None
+
+    def _finish(self, source: Source, recording: Recording) -> None:
+        deadline = time.monotonic() + FINISH_S
+        while self._copy(source, recording):
+            pass
+        while recording.step():
+            if self._part.stopping and time.monotonic() > deadline:
+                break
+        else:
+            if source.finished or (self._part.stopping and recording.source_ended):
+                recording.finish()
+                return
+        recording.checkpoint()
+
+    def status(self) -> dict[str, Any]:
+        """Counts since the start, for the supervisor."""
+        recording, source = self._recording, self._source
+        counts = recording.status() if recording is not None else self._status
+        lag = source.tape.tail - source.tape.cursor if source is not None else 0
+        return {"stopped": self._stopped, "attached": source is not None, "lag": lag, **counts}
+
+
+def serve(part: Part, config: Config) -> None:
+    """Run the Recorder until it is told to stop."""
+    os.nice(NICENESS)
+    RecorderProcess(part, config).run()

@@ -1,0 +1,253 @@
+"""A run's folder being written: from the tape, the journal, and what an earlier Recorder of the run has left.
+
+    recording = Recording(folder, config, run_id)
+    recording.tape.write(packed)            # first of all: the tape does not wait
+    recording.set_names(symbols)
+    while recording.step(): ...             # everything else follows from tape.bin and journal.bin
+    recording.checkpoint()                  # a second: the manifest, and where to go on after a kill
+    recording.finish()
+
+Every file but tape.bin is a function of tape.bin and journal.bin, so a kill at any instant costs nothing:
+tables of the journal are made again and found to be there already (`writers.Retraced`); what follows the
+tape is cut back to the last checkpoint and goes on from there.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from config import Config
+from OrderManager.journal import JournalCut, JournalError, JournalMissing
+from OrderManager.records import Horizon
+from Recorder import manifest
+from Recorder.event_log import EventLog, EventLogState
+from Recorder.journal_feed import JournalFeed
+from Recorder.ledger_rows import Frontier, LedgerRows
+from Recorder.run_files import COLUMNS, POSITION
+from Recorder.survey import Survey, SurveyState
+from Recorder.tape_file import Records, TapeFile, tape_files
+from Recorder.writers import replace_file
+from trading_lib.models import Kind
+
+STATE: Final = ".recorder"  # the checkpoint, in the run's folder
+MB: Final = 1_000_000
+PLACES_KEPT: Final = 4096  # batches of the tape whose times are known: more than pass between two horizons
+
+
+class State(msgspec.Struct):
+    """The checkpoint."""
+
+    survey: SurveyState
+    events: EventLogState
+
+
+_state: Final = msgspec.msgpack.Decoder(State).decode
+
+
+class Recording:
+    """Owns every file the Recorder writes in one run's folder. Raises OSError, NotATape."""
+
+    def __init__(self, folder: Path, config: Config, run_id: str) -> None:
+        section = config.Recorder
+        limit = section.rotate_mb * MB
+        self.folder = folder
+        self._config = config
+        self.tape = TapeFile(folder, run_id, limit, section.keep_files)
+        state = _read_state(folder)
+        self._survey = Survey(folder, state.survey if state else None)
+        self._events = EventLog(
+            folder,
+            limit,
+            section.keep_files,
+            ticks=section.ticks_in_events,
+            state=state.events if state else None,
+        )
+        self._rows: LedgerRows | None = None
+        self._finished = False  # and the rows' files closed
+        self._feed: JournalFeed | None = None
+        self.journal_fault = ""  # why the journal cannot be followed
+        self._places: deque[tuple[int, Frontier]] = deque(maxlen=PLACES_KEPT)
+        self._epoch_seq = -1
+        self._frontier: Frontier | None = None
+        before = manifest.read(folder)
+        self.names: list[str] = list(before.get("symbols", []))
+        self.ended: str | None = before.get("ended")
+        self._basis = {**manifest.basis(config, run_id), "started": before.get("started") or manifest.now()}
+        self._strategies: list[dict[str, str]] = list(before.get("strategies", []))
+        self._end: dict[str, int] = {}
+        self.note_strategy()
+
+    # -------------------------------------------------------------------------------------------- inputs
+
+    def set_names(self, names: Sequence[str]) -> None:
+        """The symbols by slot. To be said before a record of a new one is written."""
+        if len(names) > len(self.names):
+            self.names = list(names)
+            self.checkpoint()
+
+    def write_tape(self, packed: bytes, records: Records) -> None:
+        """The next records of the tape, packed and as an array."""
+        self.tape.write(packed)
+        epochs = records["seq"][records["kind"] == Kind.EPOCH]
+        if len(epochs):
+            self._epoch_seq = int(epochs[-1])
+        self._places.append((int(records["seq"][-1]), Frontier(self._epoch_seq, int(records["ts"][-1]))))
+
+    def note_strategy(self) -> None:
+        """Keep the strategy file as it is now."""
+        known = manifest.keep_strategy(self._config, self.folder)
+        if known is not None and (entry := msgspec.structs.asdict(known)) not in self._strategies:
+            self._strategies.append(entry)
+
+    def note_end(self, status: dict[str, Any]) -> None:
+        """The system's last status: what only its parts have counted."""
+        self._end = {what: count for what, count in manifest.end_reasons(status).items() if count}
+
+    # ---------------------------------------------------------------------------------------- following
+
+    def step(self, *, final: bool = False) -> bool:
+        """A bounded piece of work; False when there was none. `final`: nothing more will come."""
+        journal = self._follow_journal()
+        below = self.tape.next_seq
+        survey = self._survey.step(self.names, below, final=final)
+        events = self._events.step(self.names, below, final=final and not journal)
+        return journal or survey or events
+
+    def _follow_journal(self) -> bool:
+        if self.journal_fault:
+            return False
+        try:
+            if self._feed is None:
+                self._begin_journal(self._columns())
+            assert self._feed is not None and self._rows is not None
+            facts = self._feed.take()
+        except JournalMissing:
+            return False
+        except JournalCut:  # what it had not made durable was withdrawn: nobody was told, neither are we
+            self._begin_journal(self._columns())
+            return True
+        except JournalError as fault:
+            self.journal_fault = str(fault)
+            return False
+        if facts is None:
+            return False
+        for fact in facts:
+            self._rows.take(fact.record)
+            self._events.take(fact.record, fact.number, fact.place)
+            if isinstance(fact.record, Horizon):
+                self._rows.release(fact.record.seq, self._frontier_at(fact.record.seq))
+        if self._rows.wider:
+            self._begin_journal(self._rows.wider)
+        return True
+
+    def _begin_journal(self, symbols: Sequence[str]) -> None:
+        """Read the journal from its first record on; what it gave already is found in the files."""
+        feed = JournalFeed(self.folder / "journal.bin")
+        if self._feed is not None:
+            self._feed.close()
+        if self._rows is not None:
+            self._rows.close()
+        multipliers = {symbol: each.multiplier for symbol, each in self._config.instruments.items()}
+        self._feed = feed
+        self._rows = LedgerRows(self.folder, symbols, multipliers)
+        self._events.begin_again()
+
+    def _columns(self) -> tuple[str, ...]:
+        """The symbols of equity.csv: those configured, and others that an earlier Recorder came upon."""
+        symbols = dict.fromkeys(self._config.symbols)
+        with contextlib.suppress(OSError), (self.folder / "equity.csv").open() as file:
+            header = file.readline().rstrip("\n").split(",")
+            first, last = len(COLUMNS["equity"][:3]), -len(COLUMNS["equity"][3:])
+            symbols |= dict.fromkeys(name.removeprefix(POSITION) for name in header[first:last])
+        return tuple(symbols)
+
+    def _frontier_at(self, horizon: int) -> Frontier | None:
+        """What is known of the tape before a horizon."""
+        places = self._places
+        while places and places[0][0] < horizon:
+            self._frontier = places.popleft()[1]
+        return self._frontier
+
+    @property
+    def source_ended(self) -> bool:
+        """Whether the last record says that the source has no more."""
+        return self._survey.counts.ended
+
+    # ------------------------------------------------------------------------------------------- keeping
+
+    def checkpoint(self, stopped: str = "") -> None:
+        """Write the manifest, and where a successor goes on. `stopped`: why nothing more is recorded."""
+        state = State(self._survey.state(), self._events.state())
+        replace_file(self.folder / STATE, msgspec.msgpack.encode(state))
+        manifest.write(self.folder, self.manifest(stopped))
+
+    def manifest(self, stopped: str = "") -> dict[str, Any]:
+        """What is known of the run now."""
+        counts, rows = self._survey.counts, self._rows
+        files = tape_files(self.folder)
+        why_not = manifest.why_not(counts, rows, stopped or self.journal_fault, self._end)
+        return {
+            **self._basis,
+            "ended": self.ended,
+            "strategies": self._strategies,
+            "comparable": not why_not,
+            "why_not": why_not,
+            "tape": manifest.tape_status(counts, files[0][0] if files else 0),
+            "records": counts.records,
+            "ticks": counts.ticks,
+            "news": counts.news,
+            "epochs": counts.epochs,
+            "gaps": counts.gaps,
+            "missed": counts.missed,
+            "dropped": {"events out of order": self._events.late} if self._events.late else {},
+            "fills": rows.fills if rows is not None else 0,
+            "waiting_at_end": rows.waiting if rows is not None else 0,
+            "median_gap_ns": self._survey.median_gaps(self.names),
+            "size_series": [name for name in self.names if name.endswith(".SIZE")],
+            "symbols": self.names,
+            "last_seq": counts.next_seq - 1,
+            "last_ts": str(counts.ts),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """For the supervisor."""
+        counts = self._survey.counts
+        return {
+            "records": counts.records,
+            "ticks": counts.ticks,
+            "missed": counts.missed,
+            "fills": self._rows.fills if self._rows is not None else 0,
+            "behind": self.tape.next_seq - self._events.next_seq,
+            "out_of_order": self._events.late,
+        }
+
+    def finish(self) -> None:
+        """The run is over: write all there is, and say so in the manifest."""
+        while self.step(final=True):
+            pass
+        if self._rows is not None:
+            self._rows.finish()
+            self._finished = True
+        self.ended = self.ended or manifest.now()
+        self.checkpoint()
+
+    def close(self) -> None:
+        """Let go of the files, whole or not: a successor goes on."""
+        self.tape.close()
+        self._survey.close()
+        self._events.close()
+        if self._feed is not None:
+            self._feed.close()
+        if self._rows is not None and not self._finished:
+            self._rows.close()
+
+
+def _read_state(folder: Path) -> State | None:
+    try:
+        return _state((folder / STATE).read_bytes())
+    except FileNotFoundError:
+        return None
