@@ -67,10 +67,11 @@ class Market:
             packed = self.read(lane.next_seq, stop)
             if not packed:
                 return
-            first = RECORD.unpack_from(packed)[0]
+            first = min(RECORD.unpack_from(packed)[0], stop)
             if first != lane.next_seq:
                 yield lane.next_seq, first
                 lane.missed(first)
+                packed = packed[: (stop - first) * RECORD.size]  # the reader was taken further than it asked
             known = len(self._names)
             names = self.names()
             for symbol in names[known:]:
@@ -97,6 +98,8 @@ class Market:
                 break
             names = self.names()
             for seq_read, ts, value, _, _, slot, kind in RECORD.iter_unpack(packed):
+                if seq_read >= seq:  # lapped: the reader was taken further than it asked
+                    return prices, times, new_epoch
                 at = seq_read + 1
                 if kind == _TICK:
                     prices[names[slot]], times[names[slot]] = value, ts
