@@ -27,6 +27,7 @@ class LaneDesk:
         self.limit = limit
         self.lost_at: float | None = None  # when the host went without a word, monotonic
         self.to_acknowledge = False
+        self.behind = False  # there is more that the lane may do now
         self._told: deque[tuple[int, bytes]] = deque(maxlen=REPORTS_KEPT)
 
     def accept(self, request: Request) -> bool:
@@ -41,14 +42,22 @@ class LaneDesk:
             self.limit = max(self.limit, request.cause_seq + 1)
         return True
 
-    def pump(self, market: Market) -> Iterator[tuple[int, int]]:
-        """Bring the lane as far as it may go, each request at its place; yields what was missed."""
+    def pump(self, market: Market, requests: int, records: int) -> Iterator[tuple[int, int]]:
+        """Bring the lane towards where it may go, each request at its place; yields what was missed.
+
+        At most so many requests and about so many records at once: what is done can then be journaled and
+        told, and whoever waits at the port has a turn.
+        """
         lane, queue = self.lane, self.queue
         until = market.tail if self.limit is None else self.limit
-        while queue and queue[0].cause_seq < until:
+        stop = min(until, lane.next_seq + records)
+        while queue and queue[0].cause_seq < stop and requests:
             yield from market.bring(lane, queue[0].cause_seq + 1)
             lane.submit(queue.popleft())
-        yield from market.bring(lane, until)
+            requests -= 1
+        if requests:
+            yield from market.bring(lane, stop)
+        self.behind = lane.next_seq < until
 
     def run_on(self, market: Market) -> bool:
         """Give a lost host up when it has been away for long, or the tape is about to lap the lane."""

@@ -39,6 +39,9 @@ from trading_lib import order_wire
 from trading_lib.lane import Lane
 from trading_lib.lane_state import restore, take_head, take_state
 
+REQUESTS_AT_ONCE: Final = 512  # per lane, between two writes of the journal: some 15 ms …
+RECORDS_AT_ONCE: Final = 1 << 15  # … and so many records: some 10 ms
+ALL: Final = 1 << 62
 HORIZON_S: Final = 0.2  # so often readers of the journal are told how far every lane is
 
 Publish = Callable[[int, records.JournalRecord], None]
@@ -137,7 +140,7 @@ class Ledger:
     def _new_desk(self, strategy_id: str, start: int) -> LaneDesk:
         """A lane that begins at `start`, in the market as the manual lane, which is always there, sees it."""
         manual = self.desks[PLAIN_STRATEGY]
-        self._pump(manual)
+        self._pump(manual, ALL, ALL)
         if manual.lane.next_seq < start:
             for _ in self.market.bring(manual.lane, start):
                 self.counters["missed"] += 1
@@ -164,7 +167,7 @@ class Ledger:
             else:
                 self._note(desk.lane, "restart")
             desk.limit = max(hello.number, desk.lane.next_seq) if hello.mode else None
-            self._pump(desk)
+            self._pump(desk, ALL, ALL)
             self._collect(desk, tell=False)
             frames = order_wire.encode_lane(msgspec.json.encode(take_state(desk.lane)))
         assert desk is not None
@@ -253,7 +256,7 @@ class Ledger:
         if desk.limit is None or next_seq > self.market.tail:
             return
         if missed and next_seq > desk.lane.next_seq:
-            self._pump(desk)
+            self._pump(desk, ALL, ALL)
             self._note(desk.lane, "missed", f"{next_seq - desk.lane.next_seq} records, by its host")
             desk.lane.missed(next_seq)
         desk.limit = max(desk.limit, next_seq)
@@ -263,7 +266,6 @@ class Ledger:
         if text:
             self._log.error("%s DIVERGED: %s", desk.lane.strategy_id, text)
             self._note(desk.lane, "diverged", text)
-        self._pump(desk)
         desk.limit = None
 
     # ------------------------------------------------------------------------------------------ settling
@@ -284,8 +286,8 @@ class Ledger:
         self._note_horizon()
         self._commit()
 
-    def _pump(self, desk: LaneDesk) -> None:
-        for start, stop in desk.pump(self.market):
+    def _pump(self, desk: LaneDesk, requests: int = REQUESTS_AT_ONCE, records: int = RECORDS_AT_ONCE) -> None:
+        for start, stop in desk.pump(self.market, requests, records):
             self.counters["missed"] += stop - start
             self._note(desk.lane, "missed", f"{stop - start} records from {start}, by the ledger")
 
@@ -359,6 +361,11 @@ class Ledger:
     # ---------------------------------------------------------------------------------------- the end
 
     @property
+    def behind(self) -> bool:
+        """Whether there is more to do at once."""
+        return any(desk.behind for desk in self.desks.values())
+
+    @property
     def busy(self) -> bool:
         """Whether a lane without a host has orders that only time will settle."""
         return any(desk.limit is None and desk.lane.busy for desk in self.desks.values())
@@ -371,6 +378,9 @@ class Ledger:
         """Run every lane to the tape's head, and make it durable. Raises JournalError."""
         for desk in self.desks.values():
             desk.limit = None
+        self.settle()
+        while self.behind:
+            self.settle()
         self._horizon = (0.0, -1)
         self._urgent = True
         self.settle()

@@ -91,7 +91,7 @@ class Market:
         prices: dict[str, float] = {}
         times: dict[str, int] = {}
         new_epoch = False
-        at = max(since, self.tail - self.capacity, 0)
+        at = max(since, self.tail - self.capacity * 15 // 16, 0)  # a live writer takes the oldest ones away
         while at < seq:
             packed = self.read(at, seq)
             if not packed:

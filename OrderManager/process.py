@@ -247,7 +247,11 @@ class Office:
     @property
     def pause(self) -> float:
         """How long the loop may sleep, seconds."""
-        return BUSY_ROUND_S if self.ledger is not None and self.ledger.busy else ROUND_S
+        if self.ledger is None or self._broken:
+            return ROUND_S
+        if self.ledger.behind:
+            return 0.0
+        return BUSY_ROUND_S if self.ledger.busy else ROUND_S
 
     def close_ledger(self) -> None:
         """Run every lane to the tape's head and close the run's journal."""
