@@ -14,6 +14,7 @@ from config import DEFAULT_CONFIG, ConfigError, load_config, resolve
 from logger import close_logger, get_logger
 from runtime.output import Output
 from runtime.part import EXIT_CONFIG
+from runtime.reporting import write_report
 from runtime.status_view import View
 from runtime.supervisor import Supervisor
 
@@ -39,13 +40,18 @@ def supervise(path: Path, verbose: int) -> int:
     except OSError as fault:
         raise ConfigError(f"run.log_dir = {config.run.log_dir!r}: {fault.strerror}") from None
     try:
-        with (
-            Output(sys.stdout) as output,
-            View(Console(file=cast(TextIO, output))) as view,
-            Supervisor(path, config, log, view.say, verbose) as supervisor,
-        ):
-            view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
-            exit_code = supervisor.run(view.show)
+        with Output(sys.stdout) as output, View(Console(file=cast(TextIO, output))) as view:
+            with Supervisor(path, config, log, view.say, verbose) as supervisor:
+                view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
+                exit_code = supervisor.run(view.show)
+            if config.Recorder.enabled and config.Recorder.report and not supervisor.forced:
+                presses = supervisor.interrupts
+                write_report(
+                    supervisor.run_dir,
+                    supervisor.status(),
+                    lambda: supervisor.interrupts > presses,
+                    view.say,
+                )
         if output.dropped:
             log.warning("%d lines were not shown: nobody read the output", output.dropped)
         log.info("stopped, exit code %d", exit_code)

@@ -4,6 +4,7 @@
 |---|---|
 | run_id, started, ended | ISO times, wall clock; `ended` is null while the run goes on, and of one that was killed |
 | config, seeds, versions, git_commit, strategies | what makes two runs the same run |
+| stopped | why recording stopped before the run did; empty if it did not |
 | comparable, why_not | whether live equals evaluation, else every reason why not |
 | tape | `complete`, or from which record on it cannot be replayed |
 | records, ticks, news, epochs, gaps, missed | counts on the recorded tape |
@@ -101,6 +102,15 @@ def tape_status(counts: Counts, oldest: int) -> str:
     if counts.missed:
         return f"not replayable: from seq {counts.first_missed} ({counts.missed} records were missed)"
     return "complete"
+
+
+def with_lost_end(counts: Counts, horizon: int) -> Counts:
+    """The counts of a run that is over, with the records at its end that the ledger saw and the Recorder not."""
+    lost = horizon - counts.next_seq
+    if lost <= 0:
+        return counts
+    first = counts.first_missed if counts.missed else counts.next_seq
+    return msgspec.structs.replace(counts, missed=counts.missed + lost, first_missed=first)
 
 
 def why_not(counts: Counts, rows: LedgerRows | None, stopped: str, end: Mapping[str, int]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from config import Config
-from Recorder.recording import MB, Recording
+from Recorder.recording import MB, Recording, RecordingInUse
 from Recorder.tape_file import NotATape
 from runtime.loop import Reminder
 from runtime.part import Part
@@ -69,6 +69,8 @@ class RecorderProcess:
             part.log.warning, f"no tape {self._name!r} (OrderBook.shared_memory_name) for 10 s; still looking"
         )
 
+        self._taken = Reminder(part.log.warning, "another Recorder records this run; waiting for its end", 1)
+
     def run(self) -> None:
         """Until told to stop; then write what there is, if the run is over."""
         part = self._part
@@ -100,9 +102,13 @@ class RecorderProcess:
         try:
             folder = open_run_folder(self._config, run_id)
             self._check_space(folder)
-            self._recording = Recording(folder, self._config, run_id)
-            self._recording.ended = None
+            self._recording = Recording(folder, self._config, run_id, live=True)
             self._go_on(source, self._recording)
+        except RecordingInUse:
+            source.close()
+            self._source = None
+            self._taken.missing()
+            return False
         except (OSError, NotATape) as fault:
             self._stop(fault)
         self._part.ready(f"run {run_id}, from record {source.tape.cursor}")
@@ -172,7 +178,7 @@ class RecorderProcess:
             return
         self._status = recording.status()
         try:
-            recording.checkpoint(stopped=self._stopped)
+            recording.give_up(self._stopped)
         except OSError as again:
             self._part.log.error("and the manifest could not say so: %s", again)
         recording.close()

@@ -13,6 +13,8 @@ tape is cut back to the last checkpoint and goes on from there.
 """
 
 import contextlib
+import fcntl
+import os
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +40,10 @@ MB: Final = 1_000_000
 PLACES_KEPT: Final = 4096  # batches of the tape whose times are known: more than pass between two horizons
 
 
+class RecordingInUse(Exception):
+    """A live process records this run."""
+
+
 class State(msgspec.Struct):
     """The checkpoint."""
 
@@ -49,12 +55,16 @@ _state: Final = msgspec.msgpack.Decoder(State).decode
 
 
 class Recording:
-    """Owns every file the Recorder writes in one run's folder. Raises OSError, NotATape."""
+    """Owns every file the Recorder writes in one run's folder. Raises RecordingInUse, OSError, NotATape.
 
-    def __init__(self, folder: Path, config: Config, run_id: str) -> None:
+    `live`: the run goes on, so that it has neither ended nor been given up.
+    """
+
+    def __init__(self, folder: Path, config: Config, run_id: str, *, live: bool = False) -> None:
         section = config.Recorder
         limit = section.rotate_mb * MB
         self.folder = folder
+        self._lock = _lock(folder)
         self._config = config
         self.tape = TapeFile(folder, run_id, limit, section.keep_files)
         state = _read_state(folder)
@@ -75,7 +85,8 @@ class Recording:
         self._frontier: Frontier | None = None
         before = manifest.read(folder)
         self.names: list[str] = list(before.get("symbols", []))
-        self.ended: str | None = before.get("ended")
+        self._ended: str | None = None if live else before.get("ended")
+        self._stopped: str = "" if live else before.get("stopped", "")
         self._basis = {**manifest.basis(config, run_id), "started": before.get("started") or manifest.now()}
         self._strategies: list[dict[str, str]] = list(before.get("strategies", []))
         self._end: dict[str, int] = {}
@@ -179,20 +190,28 @@ class Recording:
 
     # ------------------------------------------------------------------------------------------- keeping
 
-    def checkpoint(self, stopped: str = "") -> None:
-        """Write the manifest, and where a successor goes on. `stopped`: why nothing more is recorded."""
+    def checkpoint(self) -> None:
+        """Write the manifest, and where a successor goes on."""
         state = State(self._survey.state(), self._events.state())
         replace_file(self.folder / STATE, msgspec.msgpack.encode(state))
-        manifest.write(self.folder, self.manifest(stopped))
+        manifest.write(self.folder, self.manifest())
 
-    def manifest(self, stopped: str = "") -> dict[str, Any]:
+    def give_up(self, why: str) -> None:
+        """Nothing more is recorded: say so in the manifest."""
+        self._stopped = why
+        self.checkpoint()
+
+    def manifest(self) -> dict[str, Any]:
         """What is known of the run now."""
         counts, rows = self._survey.counts, self._rows
+        if self._ended:
+            counts = manifest.with_lost_end(counts, self._events.horizon)
         files = tape_files(self.folder)
-        why_not = manifest.why_not(counts, rows, stopped or self.journal_fault, self._end)
+        why_not = manifest.why_not(counts, rows, self._stopped or self.journal_fault, self._end)
         return {
             **self._basis,
-            "ended": self.ended,
+            "ended": self._ended,
+            "stopped": self._stopped,
             "strategies": self._strategies,
             "comparable": not why_not,
             "why_not": why_not,
@@ -232,7 +251,7 @@ class Recording:
         if self._rows is not None:
             self._rows.finish()
             self._finished = True
-        self.ended = self.ended or manifest.now()
+        self._ended = self._ended or manifest.now()
         self.checkpoint()
 
     def close(self) -> None:
@@ -244,6 +263,18 @@ class Recording:
             self._feed.close()
         if self._rows is not None and not self._finished:
             self._rows.close()
+        os.close(self._lock)
+
+
+def _lock(folder: Path) -> int:
+    """A descriptor that keeps others from recording this run; the kernel lets go of a killed holder's."""
+    fd = os.open(folder / f"{STATE}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise RecordingInUse(f"{folder}: a Recorder is at work") from None
+    return fd
 
 
 def _read_state(folder: Path) -> State | None:

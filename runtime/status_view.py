@@ -63,6 +63,8 @@ def problems(parts: dict[str, Any]) -> str:
         "orders rejected": sum(orders.get("rejected", {}).values()),
         "dropped for slow clients": gateway.get("dropped", 0),
         "pace given up": gateway.get("resyncs", 0),
+        "not recorded": parts.get("recorder", {}).get("missed", 0),
+        "recording stopped": int(bool(parts.get("recorder", {}).get("stopped"))),
         "restarts": sum(part.get("restarts", 0) for part in parts.values()),
     }
     return ", ".join(f"{name} {count:,}" for name, count in counted.items() if count)

@@ -63,7 +63,8 @@ class Supervisor:
         self._arguments = [str(config_path.resolve()), *["-v"] * verbose]
         scripts = SCRIPTS | (OPTIONAL if config.Recorder.enabled else {})
         self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in scripts.items()}
-        self._interrupts = 0
+        self.interrupts = 0  # presses of Ctrl-C, and signals that mean the same
+        self.forced = False  # by a second one
         self._source_ended_at = self._book_seen_at = float("inf")
         self._interrupted_at = float("-inf")
         self._started = time.monotonic()
@@ -86,7 +87,7 @@ class Supervisor:
         for name, child in self.children.items():
             if name != "gateway":
                 self._start(child)
-        while not self._interrupts and not self._failed and not self._ended:
+        while not self.interrupts and not self._failed and not self._ended:
             self._loop.run_once(TICK_S)
             self._look_after()
             if time.monotonic() >= next_status:
@@ -105,7 +106,7 @@ class Supervisor:
     def _on_signal(self, *_: object) -> None:
         now = time.monotonic()
         if now - self._interrupted_at > SAME_PRESS_S:
-            self._interrupts += 1
+            self.interrupts += 1
             self._interrupted_at = now
 
     def _start(self, child: Child) -> None:
@@ -181,7 +182,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Gateway first, so that END passes through everything behind it; SIGKILL for who takes too long."""
-        interrupts = self._interrupts
+        interrupts = self.interrupts
         for name, share in STOP_SHARES.items():
             child = self.children.get(name)
             if child is None:
@@ -190,7 +191,7 @@ class Supervisor:
             deadline = time.monotonic() + share
             while child.pid is not None and not child.reap():
                 self._loop.run_once(0.005)
-                if self._interrupts > max(interrupts, 1):
+                if self.interrupts > max(interrupts, 1):
                     self._force()
                     return
                 if time.monotonic() > deadline:
@@ -203,6 +204,7 @@ class Supervisor:
 
     def _force(self) -> None:
         self._tell("interrupted again: killing everything")
+        self.forced = True
         self._exit_code = EXIT_FAILED
         for child in self.children.values():
             child.signal(signal.SIGKILL)
