@@ -151,7 +151,6 @@ def _enter_epoch(lane: Lane, epoch: int) -> None:
     if epoch != lane.epoch:
         lane.epoch = epoch
         lane.risk.arrivals.clear()
-        lane.ends.clear()
 
 
 def take_state(lane: Lane) -> LaneState:

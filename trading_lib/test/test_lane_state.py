@@ -80,6 +80,28 @@ def test_a_lane_restored_at_any_point_goes_on_the_same(seed: int, length: int, c
     assert comparable(lane) == comparable(whole)
 
 
+@settings(deadline=None, max_examples=100)
+@given(seeds, lengths, st.integers(0, 100))
+def test_requests_that_wait_for_their_cause_are_part_of_the_state(seed: int, length: int, cut: int) -> None:
+    made = scenario(seed, length)
+    whole, lane = made.lane(), made.lane()
+    for request in made.requests:
+        whole.submit(request)
+        lane.submit(request)
+    reports: list[Report] = []
+    for place, event in enumerate(made.events):
+        feed(whole, event)
+        feed(lane, event)
+        if place == cut % len(made.events):
+            reports, state = lane.reports, through_json(take_state(lane), LaneState)
+            lane = made.lane()
+            restore(lane, state)
+    for one in (lane, whole):
+        one.release(one.seq + 1)  # those that the last record caused
+    assert reports + lane.reports == whole.reports
+    assert comparable(lane) == comparable(whole)
+
+
 def test_a_lane_with_rows_of_equity_and_one_without_can_take_each_others_state() -> None:
     made = scenario(5, 30, quiet=True, missed=False)
     with_rows, without = play(made.lane(account_every=EVERY), made), play(made.lane(), made)
@@ -244,6 +266,26 @@ def test_a_ledger_killed_at_any_instant_goes_on_from_its_journal_as_if_nothing_h
 @given(seeds, lengths)
 def test_a_journal_written_to_its_end_gives_the_lane_that_wrote_it(seed: int, length: int) -> None:
     check_recovery(scenario(seed, length), seed, lambda _, entries: entries)
+
+
+@settings(deadline=None, max_examples=150)
+@given(seeds, lengths)
+def test_requests_that_came_too_late_are_refused_once_and_so_again_in_a_recovery(
+    seed: int, length: int
+) -> None:
+    made, rng = scenario(seed, length), random.Random(seed)
+    desk, coming = Desk(made, []), deque(made.requests)
+    recover_at = rng.randrange(1, 12)
+    for turn, limit in enumerate(range(0, made.events[-1].seq + 20, 13)):
+        while coming and coming[0].cause_seq < limit - rng.choice((0, 0, 9, 30)):
+            desk.accept(coming.popleft())
+        desk.pump(limit)
+        if turn == recover_at:
+            again = Desk(made, [])
+            again.recover(desk.journal)
+            again.pump(limit)
+            assert not again.reports
+            assert comparable(again.lane) == comparable(desk.lane)
 
 
 def test_a_request_of_a_new_epoch_that_began_without_a_report_is_not_late_in_a_recovery() -> None:
