@@ -263,16 +263,17 @@ def test_orders_whose_market_was_missed_are_ended_and_the_others_go_on(tmp_path:
         tail = market.put(*[10.0] * 4) + 1
         room.send(client, tail)
         room.send(client, order(1001), tail)  # and this its lane has passed
-        room.send(client, order(tail - 3), tail)
+        market.put(*[10.0] * 4)
+        room.send(client, order(tail), tail + 4)
         reasons = [(r.client_order_id, str(r.status), r.reason) for r in client.reports]
         assert reasons == [
             ("3.0", "Canceled", "no market record"),
             ("1000.0", "Canceled", "no market record"),
             ("1001.0", "Rejected", "no market record"),
-            (f"{tail - 3}.0", "New", ""),
-            (f"{tail - 3}.0", "Filled", ""),
+            (f"{tail}.0", "New", ""),
+            (f"{tail}.0", "Filled", ""),
         ]
-        assert client.acknowledged == [(3, 0), (1000, 0), (1001, 0), (tail - 3, 0)]
+        assert client.acknowledged == [(3, 0), (1000, 0), (1001, 0), (tail, 0)]
         notes = [r for _, r in room.published if isinstance(r, records.Note)]
         assert {(n.strategy_id, n.what) for n in notes} == {("manual", "missed"), ("sma", "missed")}
         room.stop()
