@@ -14,6 +14,7 @@ from Recorder.tape_file import TapeCursor
 from runtime.lanes import make_lane
 from trading_lib.control import Action, Costs
 from trading_lib.lane import Lane, Request
+from trading_lib.models import Account
 from trading_lib.refill import Curve, Refill, Variant, terms_under, variants
 
 LATENCIES_MS: Final = (0.0, 50.0, 250.0)
@@ -32,9 +33,10 @@ def refilled(folder: Path, config: Config) -> dict[str, Any]:
     records = known.get("records", 0)
     if known.get("tape") != "complete":
         raise NotRefilled(f"the tape is {known.get('tape', 'missing')}")
-    requests = _requests(folder / "journal.bin")
+    requests, idle = _requests(folder / "journal.bin")
     if not requests:
         raise NotRefilled("there are none")
+    idle_cash = idle * config.OrderManager.execution.initial_cash
     if records * len(requests) > MAX_WORK:
         raise NotRefilled(f"{records:,} records are too many (at most {MAX_WORK // len(requests):,})")
     own = config.OrderManager.execution.latency_ms
@@ -42,7 +44,10 @@ def refilled(folder: Path, config: Config) -> dict[str, Any]:
     names: list[str] = known["symbols"]
     fans = [
         Refill(
-            variant, {name: _lane(name, variant, config, folder.name, names) for name in requests}, requests
+            variant,
+            {name: _lane(name, variant, config, folder.name, names) for name in requests},
+            requests,
+            idle_cash,
         )
         for variant in tried
     ]
@@ -66,8 +71,9 @@ def _plain(curve: Curve) -> dict[str, Any]:
     return msgspec.structs.asdict(curve)
 
 
-def _requests(path: Path) -> dict[str, list[Request]]:
-    """Every request that was accepted, by strategy, in order."""
+def _requests(path: Path) -> tuple[dict[str, list[Request]], int]:
+    """Every request that was accepted, by strategy, in order; and how many strategies sent none."""
+    strategies: set[str] = set()
     found: dict[str, list[Request]] = {}
     try:
         feed = JournalFeed(path)
@@ -76,13 +82,15 @@ def _requests(path: Path) -> dict[str, list[Request]]:
     try:
         while (facts := feed.take()) is not None:
             for fact in facts:
-                if isinstance(fact.record, Taken):
+                if isinstance(fact.record, Account):
+                    strategies.add(fact.record.strategy_id)
+                elif isinstance(fact.record, Taken):
                     found.setdefault(fact.record.strategy_id, []).append(fact.record.request)
     except JournalError as fault:
         raise NotRefilled(str(fault)) from None
     finally:
         feed.close()
-    return found
+    return found, len(strategies - found.keys())
 
 
 def _lane(strategy_id: str, variant: Variant, config: Config, run_id: str, names: list[str]) -> Lane:

@@ -58,13 +58,20 @@ def terms_under(terms: Terms, variant: Variant) -> Terms:
 
 
 class Refill:
-    """Lanes by strategy under one variant, and the requests each has still to send. Owns the lanes."""
+    """Lanes by strategy under one variant, and the requests each has still to send. Owns the lanes.
+
+    `idle_cash` is the money of strategies that sent none.
+    """
 
     def __init__(
-        self, variant: Variant, lanes: Mapping[str, Lane], requests: Mapping[str, Sequence[Request]]
+        self,
+        variant: Variant,
+        lanes: Mapping[str, Lane],
+        requests: Mapping[str, Sequence[Request]],
+        idle_cash: float = 0.0,
     ) -> None:
-        self.variant = variant
         self.lanes = dict(lanes)
+        self._idle_cash = idle_cash
         self._queues = {strategy_id: deque(requests.get(strategy_id, ())) for strategy_id in lanes}
         self._curve = Curve(variant.latency_ms, variant.cost_factor, [], [], [])
 
@@ -90,7 +97,7 @@ class Refill:
         if first is not None and first.ts:  # an epoch that has only begun has no time yet
             self._curve.epoch.append(first.epoch)
             self._curve.ts.append(first.ts)
-            self._curve.equity.append(sum(lane.equity() for lane in self.lanes.values()))
+            self._curve.equity.append(sum((lane.equity() for lane in self.lanes.values()), self._idle_cash))
 
     @property
     def curve(self) -> Curve:
