@@ -47,8 +47,9 @@ HORIZON_S: Final = 0.2  # so often readers of the journal are told how far every
 Publish = Callable[[int, records.JournalRecord], None]
 
 
-_PLACE: Final = (  # of a lane's head: where it is on the tape, and in time
+_SHARED: Final = (  # of a lane's head: where it is on the tape, in time, and in the operator's hands
     *("seq", "next_seq", "ts", "epoch", "epoch_seq", "blind", "blind_below", "next_day", "next_account"),
+    *("terms", "latencies", "killed"),
 )
 
 MakeLane = Callable[[str], Lane]
@@ -147,7 +148,7 @@ class Ledger:
         seen = take_state(manual.lane)
         lane = self._make(strategy_id)
         fresh = take_state(lane)
-        place = {name: getattr(seen.head, name) for name in _PLACE}
+        place = {name: getattr(seen.head, name) for name in _SHARED}
         head = msgspec.structs.replace(fresh.head, day_equity=lane.portfolio.equity, **place)
         restore(lane, msgspec.structs.replace(fresh, head=head, prices=seen.prices, quotes=seen.quotes))
         return self._open_lane(lane)

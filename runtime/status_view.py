@@ -18,7 +18,9 @@ _STATE_STYLE = {
     "starting": "cyan",
 }
 SHORTEST_LOOK_S: Final = 0.5  # statuses come once a second; what comes sooner is the last one of a run
-ORDERS_SHOWN: Final = 4  # with these the table fits a terminal of 24 lines
+ORDERS_SHOWN: Final = 2  # with these …
+LANES_SHOWN: Final = 2  # … and these the table fits a terminal of 24 lines
+UNACKNOWLEDGED_SHOWN: Final = 1000  # some are always on their way
 BEHIND: Final = 1000  # records: a strategy that lags by more has a problem worth showing
 
 
@@ -61,6 +63,10 @@ def problems(parts: dict[str, Any]) -> str:
         "not drained": strategy.get("not_drained", 0),
         "strategy errors": strategy.get("errors", 0),
         "orders rejected": sum(orders.get("rejected", {}).values()),
+        "orders refused": sum(orders.get("refused", {}).values()),
+        "orders denied": sum(n for rule, n in orders.get("denials", {}).items() if rule != "cancel"),
+        "strategy stopped": int(bool(strategy.get("stopped"))),
+        "unacknowledged": strategy.get("kept", 0) if strategy.get("kept", 0) >= UNACKNOWLEDGED_SHOWN else 0,
         "dropped for slow clients": gateway.get("dropped", 0),
         "pace given up": gateway.get("resyncs", 0),
         "not recorded": parts.get("recorder", {}).get("missed", 0),
@@ -72,6 +78,27 @@ def problems(parts: dict[str, Any]) -> str:
 
 def _starting_with(prefix: str, counters: dict[str, int]) -> int:
     return sum(count for name, count in counters.items() if name.startswith(prefix))
+
+
+def money(parts: dict[str, Any]) -> list[str]:
+    """A line for each strategy that has traded; the plain clients' only then."""
+    lanes = parts.get("order_manager", {}).get("lanes", [])
+    return [_money_line(lane) for lane in lanes if lane["commission"] or lane["strategy_id"] != "manual"]
+
+
+def _money_line(lane: dict[str, Any]) -> str:
+    held = ", ".join(f"{symbol} {quantity:g}" for symbol, quantity in lane["positions"].items())
+    return (
+        f"{lane['strategy_id']:<12} equity {lane['equity']:,.2f}  realized {lane['realized']:+,.2f}  "
+        f"unrealized {lane['unrealized']:+,.2f}  commission {lane['commission']:,.2f}  {held or 'flat'}"
+    )
+
+
+def equity(parts: dict[str, Any]) -> str:
+    """The money of all strategies together, or nothing before there is any."""
+    lanes = parts.get("order_manager", {}).get("lanes", [])
+    own = [lane for lane in lanes if lane["commission"] or lane["strategy_id"] != "manual"]
+    return f"equity {sum(lane['equity'] for lane in own):,.2f}" if own else ""
 
 
 def latency(parts: dict[str, Any], stage: str) -> str:
@@ -97,6 +124,7 @@ def plain_line(status: dict[str, Any], rates: Rates) -> str:
             f"ticks {ticks:,} ({rates.rate('ticks', ticks):,.0f}/s)",
             f"news {book.get('news', 0):,}",
             f"orders {orders.get('orders', 0):,}",
+            equity(parts),
             f"tick→order {latency(parts, 'tick→order')}",
             *orders.get("last_orders", [])[-1:],
             problems(parts),
@@ -138,6 +166,7 @@ def table(status: dict[str, Any], rates: Rates) -> Group:
         grid,
         Text(f"prices    {prices or 'none yet'}"),
         *_lines("orders", orders or ["none yet"]),
+        *_lines("money", money(parts)[:LANES_SHOWN] or ["none yet"]),
         *_lines("latency", [f"{stage:<15}{latency(parts, stage)}" for stage in stages]),
         Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
         Text("stopped" if status.get("stopped") else "Ctrl-C stops", style="dim"),
