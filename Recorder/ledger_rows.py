@@ -27,17 +27,21 @@ Cells = tuple[object, ...]
 
 
 class Frontier(NamedTuple):
-    """How far every lane is: at a record of event time `ts`, in the epoch that record `epoch_seq` began."""
+    """How far every lane is: past record `seq` of event time `ts`, in the epoch that record `epoch_seq` began."""
 
+    seq: int
     epoch_seq: int
     ts: int
+
+    def passed(self, seq: int, ts: int) -> bool:
+        """Whether nothing of the time of a row, made at record `seq`, can follow."""
+        return seq <= self.seq and (seq <= self.epoch_seq or ts < self.ts)
 
 
 class _Row(NamedTuple):
     key: tuple[Any, ...]  # (epoch, ts, strategy, …)
     seq: int
     cells: Cells
-    matches: Sequence[Cells]
 
 
 class _Table:
@@ -50,17 +54,14 @@ class _Table:
         self.waiting: list[_Row] = []
         self.out_of_order = 0
 
-    def release(self, rows: Sequence[_Row]) -> None:
-        """Write the first of those that wait, which are `rows`."""
-        if rows:
-            if rows[0].key < self._last:
-                self.out_of_order += len(rows)
+    def release(self, count: int) -> None:
+        """Write the first `count` of those that wait."""
+        if count:
+            rows = self.waiting[:count]
+            self.out_of_order += sum(row.key < self._last for row in rows)
             self._last = max(self._last, rows[-1].key)
-            del self.waiting[: len(rows)]
-            self.write([row.cells for row in rows])
-
-    def write(self, rows: Iterable[Cells]) -> None:
-        self._file.write(csv_text(rows))
+            del self.waiting[:count]
+            self._file.write(csv_text([row.cells for row in rows]))
 
     def close(self, *, cut: bool) -> None:
         if cut:
@@ -84,6 +85,7 @@ class LedgerRows:
         self._trades = _Table(folder / "trades.csv", COLUMNS["trades"])
         self._matched = _Table(folder / "matched_trades.csv", COLUMNS["matched_trades"])
         self._equity = _Table(folder / "equity.csv", [*before, *positions, *after])
+        self._tables = (self._trades, self._matched, self._equity)
         self._inputs = Retraced(folder / "inputs.jsonl")
         self._portfolios: dict[str, Portfolio] = {}
         self._open: dict[str, set[str]] = {}  # client order ids by strategy
@@ -99,7 +101,7 @@ class LedgerRows:
     @property
     def out_of_order(self) -> int:
         """Rows that came too late for their place."""
-        return self._trades.out_of_order + self._equity.out_of_order
+        return sum(table.out_of_order for table in self._tables)
 
     def take(self, record: records.JournalRecord) -> None:
         """One record that counts."""
@@ -137,17 +139,17 @@ class LedgerRows:
             portfolio = self._portfolios[report.strategy_id] = Portfolio(0.0, self._multipliers)
         portfolio.apply(fill)
         portfolio.take_round_trips()
-        matches = [
-            (report.epoch, report.strategy_id, *msgspec.structs.astuple(trade))
-            for trade in portfolio.take_trades()
-        ]
+        when = (report.epoch, fill.ts, report.strategy_id)
+        for trade in portfolio.take_trades():
+            match = (report.epoch, report.strategy_id, *msgspec.structs.astuple(trade))
+            self._matched.waiting.append(_Row((*when, report.exec_id), report.seq, match))
         cause, _, index = report.client_order_id.partition(".")
-        key = (report.epoch, fill.ts, report.strategy_id, int(cause), int(index), report.exec_id)
+        key = (*when, int(cause), int(index), report.exec_id)
         cells = (
-            *(report.epoch, fill.ts, report.strategy_id, report.client_order_id, fill.symbol, str(fill.side)),
+            *(*when, report.client_order_id, fill.symbol, str(fill.side)),
             *(fill.qty, fill.price, fill.commission, slippage_bps(report), report.latency_ns / 1e6, fill.tag),
         )
-        self._trades.waiting.append(_Row(key, report.seq, cells, matches))
+        self._trades.waiting.append(_Row(key, report.seq, cells))
 
     def _account(self, account: Account) -> None:
         held = account.positions
@@ -161,7 +163,7 @@ class LedgerRows:
             *(account.realized, account.commission, account.equity),
         )
         key = (account.epoch, account.ts, account.strategy_id)
-        self._equity.waiting.append(_Row(key, account.seq, cells, ()))
+        self._equity.waiting.append(_Row(key, account.seq, cells))
 
     # --------------------------------------------------------------------------------------- in order
 
@@ -171,31 +173,23 @@ class LedgerRows:
         A record that has not been seen by all is not earlier than any that has: so what is earlier than
         some row from before the horizon is final, and what is earlier than the tape was there (`frontier`).
         """
-        tables = (self._trades, self._equity)
-        seen = [row.key[:2] for table in tables for row in table.waiting if row.seq < horizon]
+        seen = [row.key[:2] for table in self._tables for row in table.waiting if row.seq < horizon]
         last = max(seen, default=(-1, -1))
-        for table in tables:
+        for table in self._tables:
             table.waiting.sort(key=lambda row: row.key)  # stable: rows of one instant stay as they came
             count = 0
             for row in table.waiting:
-                epoch_over = frontier is not None and row.seq <= frontier.epoch_seq
-                if not (row.key[:2] < last or epoch_over or (frontier and row.key[1] < frontier.ts)):
+                passed = frontier is not None and frontier.passed(row.seq, row.key[1])
+                if not (passed or row.key[:2] < last):
                     break
                 count += 1
-            self._write(table, count)
-
-    def _write(self, table: _Table, count: int) -> None:
-        rows = table.waiting[:count]
-        table.release(rows)
-        matches = [cells for row in rows for cells in row.matches]
-        if matches:
-            self._matched.write(matches)
+            table.release(count)
 
     def finish(self) -> None:
         """Nothing more comes: write what waits, and leave nothing else in the files."""
-        for table in (self._trades, self._equity):
+        for table in self._tables:
             table.waiting.sort(key=lambda row: row.key)
-            self._write(table, len(table.waiting))
+            table.release(len(table.waiting))
         self._inputs.cut()
         self._close(cut=True)
 
@@ -204,7 +198,7 @@ class LedgerRows:
         self._close(cut=False)
 
     def _close(self, *, cut: bool) -> None:
-        for table in (self._trades, self._matched, self._equity):
+        for table in self._tables:
             table.close(cut=cut)
         self._inputs.close()
 

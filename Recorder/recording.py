@@ -80,7 +80,7 @@ class Recording:
         self._finished = False  # and the rows' files closed
         self._feed: JournalFeed | None = None
         self.journal_fault = ""  # why the journal cannot be followed
-        self._places: deque[tuple[int, Frontier]] = deque(maxlen=PLACES_KEPT)
+        self._places: deque[Frontier] = deque(maxlen=PLACES_KEPT)
         self._epoch_seq = -1
         self._frontier: Frontier | None = None
         before = manifest.read(folder)
@@ -106,7 +106,7 @@ class Recording:
         epochs = records["seq"][records["kind"] == Kind.EPOCH]
         if len(epochs):
             self._epoch_seq = int(epochs[-1])
-        self._places.append((int(records["seq"][-1]), Frontier(self._epoch_seq, int(records["ts"][-1]))))
+        self._places.append(Frontier(int(records["seq"][-1]), self._epoch_seq, int(records["ts"][-1])))
 
     def note_strategy(self) -> None:
         """Keep the strategy file as it is now."""
@@ -179,8 +179,8 @@ class Recording:
     def _frontier_at(self, horizon: int) -> Frontier | None:
         """What is known of the tape before a horizon."""
         places = self._places
-        while places and places[0][0] < horizon:
-            self._frontier = places.popleft()[1]
+        while places and places[0].seq < horizon:
+            self._frontier = places.popleft()
         return self._frontier
 
     @property

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Recorder.survey import ALL_BELOW, BLOCK, Survey, SurveyState
@@ -27,6 +27,7 @@ def records(first: int, count: int, kind: Kind = Kind.TICK, slots: int = 3) -> b
 # ---------------------------------------------------------------------------------------------- retraced
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=12), max_size=8), st.integers(0, 100), st.binary(max_size=9))
 def test_a_retraced_file_has_what_was_written_whatever_a_kill_left(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], left: int, torn: bytes
@@ -61,6 +62,7 @@ def contents(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in paths)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1, max_size=30), st.data())
 def test_a_rolling_file_rewound_to_any_place_goes_on_from_there(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], data: st.DataObject
@@ -95,6 +97,7 @@ def test_the_oldest_files_are_deleted_and_the_rest_stays_in_order(tmp_path: Path
 # -------------------------------------------------------------------------------------------------- tape
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.integers(0, 200))
 def test_a_tape_cut_at_any_byte_goes_on_behind_its_last_whole_record(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], lost: int
@@ -124,6 +127,7 @@ def read_all(folder: Path, start: int = 0, step: int = 7) -> list[int]:
     return seqs
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 30)), min_size=1, max_size=8), st.integers(0, 300)
 )
@@ -179,6 +183,7 @@ def test_prices_have_every_early_tick_and_later_the_last_of_each_block(tmp_path:
     assert {row[0] for row in rows[1:]} == {"1"}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=5), st.integers(0, 5))
 def test_a_survey_killed_anywhere_gives_the_same_files_and_counts(
     tmp_path_factory: pytest.TempPathFactory, stops: list[int], checkpoint: int
