@@ -12,7 +12,7 @@ import hmac
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ from runtime.run_folder import read_token
 from trading_lib import order_wire
 from trading_lib.lane import Lane
 from trading_lib.lane_state import restore, take_head, take_state
+from trading_lib.portfolio import Portfolio, PortfolioState
 
 REQUESTS_AT_ONCE: Final = 512  # per lane, between two writes of the journal: some 15 ms …
 RECORDS_AT_ONCE: Final = 1 << 15  # … and so many records: some 10 ms
@@ -58,17 +59,25 @@ MakeLane = Callable[[str], Lane]
 class Ledger:
     """The lanes of one run. Owns its journal, not the market. Raises JournalError for one it cannot use.
 
+    `resumed` is the money that strategies begin with, for those that have some of an earlier run;
     `make_lane` gives a fresh lane; `publish(number, record)` is called for every record once it is in the
     journal.
     """
 
     def __init__(
-        self, folder: Path, market: Market, make_lane: MakeLane, log: logging.Logger, publish: Publish
+        self,
+        folder: Path,
+        market: Market,
+        make_lane: MakeLane,
+        log: logging.Logger,
+        publish: Publish,
+        resumed: Mapping[str, PortfolioState] | None = None,
     ) -> None:
         self.folder = folder
         self.market = market
         self.counters: Counter[str] = Counter()
         self._make_lane = make_lane
+        self._resumed = dict(resumed or {})
         self._log = log
         self._publish = publish
         self._batch: list[records.JournalRecord] = []  # not in the journal yet …
@@ -112,6 +121,9 @@ class Ledger:
     def _make(self, strategy_id: str) -> Lane:
         lane = self._make_lane(strategy_id)
         self.market.watch_series(lane)
+        if strategy_id in self._resumed:
+            lane.portfolio = Portfolio.from_state(self._resumed[strategy_id])
+            lane.risk.day_equity = lane.portfolio.equity
         return lane
 
     def _resume(self, desk: LaneDesk) -> None:

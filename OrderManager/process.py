@@ -5,13 +5,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from config import Config
+from config import Config, resolve
 from logger import log_lines
 from OrderManager import records
 from OrderManager.events import EventServer
 from OrderManager.journal import JournalError
 from OrderManager.ledger import Ledger
 from OrderManager.market import Market
+from OrderManager.recovery import final_money
 from OrderManager.server import (
     Connection,
     Farewell,
@@ -30,6 +31,7 @@ from trading_lib import wire
 from trading_lib.histogram import Histogram
 from trading_lib.lane import Lane
 from trading_lib.models import OrderStatus, Report
+from trading_lib.portfolio import PortfolioState
 
 ROUND_S: Final = 0.1  # at least so often lanes without a host go on, and the status is looked at
 BUSY_ROUND_S: Final = 0.02  # the same while such a lane has an open order
@@ -197,12 +199,16 @@ class Office:
             def make(strategy_id: str) -> Lane:
                 return make_lane(strategy_id, self._config, market.run_id, account_every=every)
 
-            self.ledger = Ledger(folder, market, make, self._part.log, self._published)
+            self.ledger = Ledger(folder, market, make, self._part.log, self._published, self._resumed_money())
             self._on_open(self.ledger.orders)
             self._part.log.info("ledger of run %s, from record %d", market.run_id, market.tail)
         except (JournalError, OSError) as fault:
             market.close()
             self._break(f"the journal cannot be used: {fault}")
+
+    def _resumed_money(self) -> Mapping[str, PortfolioState]:
+        earlier = self._config.run.resume
+        return final_money(resolve(earlier) / "journal.bin") if earlier is not None else {}
 
     def _break(self, reason: str) -> None:
         """Without a journal nothing is accepted, and everybody hears about it."""

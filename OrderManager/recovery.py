@@ -1,15 +1,20 @@
 """Lanes rebuilt from a journal: after a kill at any instant they stand where the ledger last said so."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from OrderManager import records
+from OrderManager.journal import JournalReader
 from OrderManager.lane_desk import LaneDesk
+from trading_lib.broker import Terms
 from trading_lib.lane import Lane
 from trading_lib.lane_state import LaneHead, LaneState, replay, restore, set_head
 from trading_lib.models import Report
+from trading_lib.portfolio import PortfolioState
+from trading_lib.risk import Limits
 
 _state: Final = msgspec.json.Decoder(LaneState).decode
 
@@ -73,3 +78,13 @@ class Recovery:
     def _submit(desk: LaneDesk, before: int) -> None:
         while desk.queue and desk.queue[0].cause_seq < before:
             desk.lane.submit(desk.queue.popleft())
+
+
+def final_money(path: Path) -> dict[str, PortfolioState]:
+    """Every strategy's portfolio at the end of a run, from its journal. Raises JournalError."""
+    recovery = Recovery(lambda strategy_id: Lane(strategy_id, Terms(), Limits()))
+    with JournalReader.from_checkpoint(path) as reader:
+        while found := reader.read():
+            for number, payload in found:
+                recovery.on_record(number, payload)
+    return {name: desk.lane.portfolio.state() for name, desk in recovery.desks.items()}

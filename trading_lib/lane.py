@@ -377,7 +377,8 @@ class Lane:
         """The source starts anew: nothing of the old epoch's market carries over but money."""
         self.release(seq)
         self._abandon(OrderStatus.EXPIRED, "its epoch has ended")
-        self._close_positions(CLOSING_TAG, cost=False)
+        if self.ts or self.epoch:  # what was resumed from another run is not of an epoch that ends here
+            self._close_positions(CLOSING_TAG, cost=False)
         if self.ts and self._account_every:  # there was something before
             self._account("epoch", "", self.ts)
         self.epoch += 1
