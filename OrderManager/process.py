@@ -24,7 +24,7 @@ from OrderManager.server import (
 )
 from runtime.lanes import make_lane
 from runtime.loop import EventLoop
-from runtime.part import Part
+from runtime.part import CannotStart, Part
 from runtime.run_folder import open_run_folder
 from shared_memory_utils import SegmentError
 from trading_lib import wire
@@ -208,7 +208,12 @@ class Office:
 
     def _resumed_money(self) -> Mapping[str, PortfolioState]:
         earlier = self._config.run.resume
-        return final_money(resolve(earlier) / "journal.bin") if earlier is not None else {}
+        if earlier is None:
+            return {}
+        try:
+            return final_money(resolve(earlier) / "journal.bin")
+        except JournalError as fault:
+            raise CannotStart(f"run.resume = {earlier!r}: {fault}") from None
 
     def _break(self, reason: str) -> None:
         """Without a journal nothing is accepted, and everybody hears about it."""
