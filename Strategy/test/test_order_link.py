@@ -1,18 +1,29 @@
-"""The order link: it never waits, comes back by itself, and says what it could not keep."""
+"""The order link: it never waits, comes back by itself, keeps what has no acknowledgement, and holds the ledger
+to its host's word."""
 
 import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
 
-from OrderManager.server import OrderManagerServer, Received
+from OrderManager.server import (
+    CancelReceived,
+    Connection,
+    Farewell,
+    Hello,
+    Input,
+    OrderManagerServer,
+    Progress,
+    Received,
+    SessionDenied,
+)
 from Strategy.order_link import MAX_KEPT, OrderLink
 from testing.harness import free_port, wait_until
-from trading_lib import wire
-from trading_lib.models import Order, Side
+from trading_lib import order_wire, wire
+from trading_lib.models import CancelRequest, Order, OrderStatus, Report, Side
 
 TS = 1_735_828_200_000_000_000
 LOG = logging.getLogger("test.order_link")
@@ -22,21 +33,80 @@ def order(number: int, symbol: str = "AAPL") -> Order:
     return Order(symbol, number + 1, 173.2, Side.BUY, TS, number, 0, 0)
 
 
+def report(number: int, reason: str = "") -> bytes:
+    """A report's frame, as a lane gives it."""
+    return order_wire.encode_report(
+        Report(
+            "sma",
+            f"{number}.0",
+            number,
+            number,
+            OrderStatus.NEW,
+            "AAPL",
+            Side.BUY,
+            1,
+            0,
+            0,
+            TS,
+            reason=reason,
+        )
+    )
+
+
 class Desk:
-    """An OrderManager in this thread; it serves while the test waits for something."""
+    """An OrderManager in this thread, serving while the test waits; it acknowledges when told to."""
 
     def __init__(self, port: int) -> None:
-        self.received: list[Received] = []
-        self.server = OrderManagerServer("127.0.0.1", port, on_orders=self.received.extend)
+        self.hellos: list[Hello] = []
+        self.inputs: list[Input] = []
+        self.client: Connection | None = None
+        self.denied = ""
+        self.acknowledges = True
+        self.lane = b'{"a lane": 1}' * 200  # more than a frame
+        self.server = OrderManagerServer("127.0.0.1", port, desk=self)
+
+    def welcome(self, client: Connection, hello: Hello) -> tuple[Iterable[bytes], int]:
+        self.hellos.append(hello)
+        if self.denied:
+            raise SessionDenied(self.denied)
+        self.client = client
+        return (order_wire.encode_lane(self.lane) if hello.mode == "new" else ()), 17
+
+    def take(self, client: Connection, inputs: Sequence[Input]) -> None:
+        self.inputs += inputs
+        orders = [found.order for found in inputs if isinstance(found, Received)]
+        if orders and self.acknowledges:
+            client.send(wire.encode_control("A", orders[-1].cause_seq, orders[-1].index))
+
+    def left(self, client: Connection) -> None:
+        assert client is self.client
+        self.client = None
+
+    def say(self, data: bytes) -> None:
+        assert self.client is not None
+        self.client.send(data)
+
+    @property
+    def received(self) -> list[Received]:
+        return [found for found in self.inputs if isinstance(found, Received)]
 
     @property
     def causes(self) -> list[int]:
         return [received.order.cause_seq for received in self.received]
 
+    @property
+    def progress(self) -> list[int]:
+        return [found.next_seq for found in self.inputs if isinstance(found, Progress) and not found.missed]
+
+    @property
+    def farewells(self) -> list[str]:
+        return [found.text for found in self.inputs if isinstance(found, Farewell)]
+
 
 @contextlib.contextmanager
-def desk_on(port: int) -> Iterator[Desk]:
+def desk_on(port: int, *, acknowledges: bool = True, denied: str = "") -> Iterator[Desk]:
     desk = Desk(port)
+    desk.acknowledges, desk.denied = acknowledges, denied
     with desk.server:
         yield desk
 
@@ -60,61 +130,234 @@ def until(link: OrderLink, condition: Callable[[], object], desk: Desk | None = 
         link.tend()
         if desk is not None:
             desk.server.run_once(0.001)
+            desk.server.drop_hopeless()
         return condition()
 
     wait_until(look)
 
 
-def test_orders_arrive_in_a_session_of_the_strategy(link: OrderLink, port: int) -> None:
+def join(link: OrderLink, desk: Desk, executions: int = 0) -> None:
+    """Begin, and take the lane over."""
+    link.begin("token", 5)
+    until(link, lambda: link.welcome, desk)
+    assert link.welcome is not None
+    link.joined(executions, link.welcome.next_seq)
+
+
+# ---------------------------------------------------------------------------------------------- sessions
+
+
+def test_until_it_is_told_to_begin_it_does_not_connect(link: OrderLink, port: int) -> None:
     with desk_on(port) as desk:
-        until(link, lambda: link.connected, desk)
-        link.send([order(0), order(1)])
-        link.send([order(2)])
-        until(link, lambda: len(desk.received) == 3, desk)
-        assert [(r.strategy, r.order) for r in desk.received] == [("sma", order(i)) for i in range(3)]
-        assert link.counters == {"connected": 1, "sent": 3}
-        assert link.kept == 0
+        deadline = time.monotonic() + 0.05
+        until(link, lambda: time.monotonic() > deadline, desk)
+        assert (link.connected, desk.server.clients) == (False, 0)
 
 
-def test_orders_sent_before_the_order_manager_is_there_arrive_when_it_is(link: OrderLink, port: int) -> None:
-    link.send([order(i) for i in range(50)])
-    assert (link.kept, link.connected) == (50, False)
+def test_it_asks_for_a_lane_with_the_token_and_gets_it_whole(link: OrderLink, port: int) -> None:
     with desk_on(port) as desk:
-        until(link, lambda: len(desk.received) == 50, desk)
-        assert desk.causes == list(range(50))
+        link.begin("token", 5)
+        until(link, lambda: link.welcome, desk)
+        assert desk.hellos == [Hello("sma", "token", "new", 5)]
+        assert link.welcome is not None
+        assert (link.welcome.next_seq, link.welcome.lane) == (17, desk.lane)
+        assert link.connected
 
 
-def test_it_reconnects_when_the_order_manager_comes_back(link: OrderLink, port: int) -> None:
-    for k in range(3):
-        with desk_on(port) as desk:
-            until(link, lambda: link.connected, desk)
-            link.send([order(k)])
-            until(link, lambda: desk.received, desk)
-            assert desk.causes == [k]
-        until(link, lambda: not link.connected)
-    assert (link.counters["connected"], link.counters["disconnected"]) == (3, 3)
-
-
-def test_what_is_placed_meanwhile_is_kept_and_arrives_in_order(link: OrderLink, port: int) -> None:
-    with desk_on(port) as desk:
-        until(link, lambda: link.connected, desk)
-    until(link, lambda: not link.connected)
-    for i in range(100):
-        link.send([order(i)])
-        link.tend()
-    with desk_on(port) as desk:
-        until(link, lambda: len(desk.received) >= 100, desk)
-        assert desk.causes == list(range(100))
-
-
-def test_at_most_so_many_orders_are_kept_and_the_oldest_are_dropped_and_counted(
+def test_orders_arrive_with_progress_and_are_kept_until_they_are_acknowledged(
     link: OrderLink, port: int
 ) -> None:
-    link.send([order(i) for i in range(MAX_KEPT + 7)])
-    assert (link.kept, link.counters["dropped: no OrderManager"]) == (MAX_KEPT, 7)
+    with desk_on(port, acknowledges=False) as desk:
+        join(link, desk)
+        link.send([order(0), order(1)], b"", 20)
+        link.send([order(2)], b"", 21)
+        until(link, lambda: len(desk.received) == 3, desk)
+        assert [(r.strategy, r.order) for r in desk.received] == [("sma", order(i)) for i in range(3)]
+        assert desk.progress == [20, 21]
+        assert link.kept == 3
+        desk.say(wire.encode_control("A", 1, 0))
+        until(link, lambda: link.kept == 1, desk)
+        desk.say(wire.encode_control("A", 2, 0))
+        until(link, lambda: link.kept == 0, desk)
+        assert link.counters["acknowledged"] == 3
+
+
+def test_a_cancel_is_a_request_like_any_other(link: OrderLink, port: int) -> None:
+    request = CancelRequest("0.0", TS, 1, 0)
+    with desk_on(port, acknowledges=False) as desk:
+        join(link, desk)
+        link.send([order(0), request], b"", 20)
+        until(link, lambda: len(desk.inputs) == 3, desk)
+        cancels = [found.request for found in desk.inputs if isinstance(found, CancelReceived)]
+        assert cancels == [request]
+        desk.say(wire.encode_control("A", 1, 0))
+        until(link, lambda: link.kept == 0, desk)
+
+
+def test_what_the_host_missed_is_said_before_what_follows(link: OrderLink, port: int) -> None:
     with desk_on(port) as desk:
-        until(link, lambda: len(desk.received) >= MAX_KEPT, desk)
-        assert desk.causes == list(range(7, MAX_KEPT + 7))
+        join(link, desk)
+        link.send([], b"", 20)
+        link.missed(30)
+        link.send([], b"", 31)
+        until(link, lambda: len(desk.inputs) == 3, desk)
+        assert desk.inputs == [Progress(20, False), Progress(30, True), Progress(31, False)]
+
+
+def test_a_denied_session_says_why_and_is_asked_for_again(
+    link: OrderLink, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with desk_on(port, denied="wrong token: it is in run-1/token") as desk:
+        link.begin("nonsense", 5)
+        until(link, lambda: len(desk.hellos) >= 2, desk)
+        assert "wrong token" in link.refused
+        assert not link.connected
+        desk.denied = ""
+        until(link, lambda: link.welcome, desk)
+        assert link.refused == ""
+    assert [m for m in caplog.messages if "refuses" in m] == [
+        "the OrderManager refuses the session: wrong token: it is in run-1/token"
+    ]
+
+
+# -------------------------------------------------------------------------------------------- coming back
+
+
+def test_it_reconnects_as_who_it_was_with_the_last_report_it_agrees_on(link: OrderLink, port: int) -> None:
+    with desk_on(port) as desk:
+        join(link, desk, executions=40)
+        link.send([order(0)], report(41) + report(42), 20)
+        until(link, lambda: desk.received, desk)
+        desk.say(report(41))
+        until(link, lambda: len(link._expected) == 1, desk)
+    until(link, lambda: not link.connected)
+    with desk_on(port) as desk:
+        until(link, lambda: desk.progress, desk)
+        assert desk.hellos == [Hello("sma", "token", "again", 41)]
+        assert desk.progress == [20]
+        desk.say(report(42))
+        until(link, lambda: not link._expected, desk)
+    assert link.diverged == ""
+    until(link, lambda: not link.connected)
+    assert (link.counters["connected"], link.counters["disconnected"]) == (2, 2)
+
+
+def test_what_was_not_acknowledged_is_sent_again_under_its_old_ids_and_what_was_is_not(
+    link: OrderLink, port: int
+) -> None:
+    with desk_on(port, acknowledges=False) as desk:
+        join(link, desk)
+        link.send([order(0), order(1), order(2)], b"", 20)
+        until(link, lambda: len(desk.received) == 3, desk)
+        desk.say(wire.encode_control("A", 0, 0))
+        until(link, lambda: link.kept == 2, desk)
+    until(link, lambda: not link.connected)
+    link.send([order(3)], b"", 25)  # meanwhile
+    assert link.kept == 3
+    with desk_on(port) as desk:
+        until(link, lambda: link.kept == 0, desk)
+        assert [r.order for r in desk.received] == [order(1), order(2), order(3)]
+        assert desk.progress[-1] == 25
+        assert link.counters["sent again"] == 3
+
+
+def test_a_connection_lost_over_and_over_loses_no_order(link: OrderLink, port: int) -> None:
+    number, arrived = 0, set[int]()
+    for k in range(4):
+        with desk_on(port) as desk:
+            if k == 0:
+                join(link, desk)
+            until(link, lambda: link.connected, desk)
+            for _ in range(50):
+                link.send([order(number)], b"", 20 + number)
+                number += 1
+            if k < 3:
+                until(link, lambda: desk.received, desk)
+            else:
+                until(link, lambda: link.kept == 0, desk)
+            arrived.update(desk.causes)
+        until(link, lambda: not link.connected)
+    assert arrived == set(range(number))
+
+
+def test_begun_anew_it_forgets_what_was_before_and_counts_it(link: OrderLink, port: int) -> None:
+    with desk_on(port, acknowledges=False) as desk:
+        join(link, desk)
+        link.send([order(0), order(1)], report(1), 20)
+        link.begin("another", 30)
+        until(link, lambda: link.welcome, desk)
+        assert desk.hellos[-1] == Hello("sma", "another", "new", 30)
+        assert (link.kept, link.counters["dropped: begun anew"]) == (0, 2)
+
+
+def test_at_most_so_many_requests_are_kept_and_the_oldest_are_dropped_and_counted(link: OrderLink) -> None:
+    link.send([order(i) for i in range(MAX_KEPT + 7)], b"", 1)
+    assert (link.kept, link.counters["dropped: no acknowledgement"]) == (MAX_KEPT, 7)
+
+
+def test_the_link_says_when_it_was_lost_and_found(
+    link: OrderLink, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        with desk_on(port) as desk:
+            join(link, desk)
+        until(link, lambda: not link.connected)
+    assert caplog.messages == [
+        f"order link up: 127.0.0.1:{port}",
+        "order link lost: closed by the OrderManager",
+    ]
+
+
+# -------------------------------------------------------------------------------------------- divergence
+
+
+def test_reports_that_are_the_hosts_own_are_agreed_upon(link: OrderLink, port: int) -> None:
+    with desk_on(port) as desk:
+        join(link, desk)
+        link.send([], report(1) + report(2), 20)
+        desk.say(report(1) + report(2))
+        until(link, lambda: not link._expected, desk)
+        assert link.diverged == ""
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_the_first_byte_that_differs_is_a_divergence_and_said_with_both_reports(
+    link: OrderLink, port: int, at: int
+) -> None:
+    own = [report(number) for number in (1, 2, 3)]
+    theirs = own.copy()
+    theirs[at] = theirs[at].replace(b"AAPL", b"AAPM")
+    with desk_on(port) as desk:
+        join(link, desk)
+        link.send([], b"".join(own), 20)
+        desk.say(b"".join(theirs))
+        until(link, lambda: link.diverged, desk)
+        assert link.diverged == (
+            f"the ledger reports {theirs[at][:-1].decode()!r}, the host {own[at][:-1].decode()!r}"
+        )
+        until(link, lambda: desk.farewells, desk)
+        (said,) = desk.farewells
+        assert said.startswith("the ledger reports ")
+
+
+def test_a_report_the_host_does_not_have_is_a_divergence(link: OrderLink, port: int) -> None:
+    with desk_on(port) as desk:
+        join(link, desk)
+        desk.say(report(1))
+        until(link, lambda: link.diverged, desk)
+        assert link.diverged.endswith(", the host nothing")
+
+
+def test_after_a_divergence_it_does_not_connect_again(link: OrderLink, port: int) -> None:
+    with desk_on(port) as desk:
+        join(link, desk)
+        desk.say(report(1))
+        until(link, lambda: desk.farewells, desk)
+    until(link, lambda: not link.connected)
+    with desk_on(port) as desk:
+        deadline = time.monotonic() + 0.3
+        until(link, lambda: time.monotonic() > deadline, desk)
+        assert desk.hellos == []
 
 
 # --------------------------------------------------------------------------------- hung and slow servers
@@ -131,164 +374,150 @@ def silent_server(port: int) -> Iterator[socket.socket]:
         yield server
 
 
-def test_a_server_that_never_answers_the_hello_holds_no_call_up(link: OrderLink, port: int) -> None:
+@contextlib.contextmanager
+def welcomed(link: OrderLink, port: int) -> Iterator[socket.socket]:
+    """A server that says OK to the hello, and then does as the test wants."""
     with silent_server(port) as server:
+        link.begin("token", 5)
         link.tend()
         connection, _ = server.accept()
         with connection:
-            assert connection.recv(100) == wire.encode_hello("orders", "sma")
-            for i in range(1000):  # all this returns while the server is silent
-                link.send([order(i)])
+            assert connection.recv(100) == order_wire.encode_order_hello("sma", "token", "new", 5)
+            connection.sendall(wire.encode_control("OK", 1, 5))
+            until(link, lambda: link.connected)
+            link.joined(0, 5)
+            yield connection
+
+
+def fill(link: OrderLink) -> int:
+    """Send until the kernel takes no more; how many orders."""
+    sent = 0
+    while not link._outbox:
+        link.send([order(sent + i, "A" * 24) for i in range(100)], b"", sent)
+        sent += 100
+    return sent
+
+
+def read_causes(link: OrderLink, connection: socket.socket, count: int) -> list[int]:
+    splitter, causes = wire.FrameSplitter(), list[int]()
+    connection.settimeout(0.01)
+
+    def all_read() -> bool:
+        with contextlib.suppress(TimeoutError):
+            while len(causes) < count:
+                frames = splitter.feed(connection.recv(1 << 16))
+                causes.extend(
+                    order_wire.parse_order(frame).cause_seq
+                    for frame in frames
+                    if frame is not None and not frame.startswith(b"!")
+                )
                 link.tend()
-            link.flush()
+        return len(causes) >= count
+
+    until(link, all_read)
+    return causes
+
+
+def test_a_server_that_never_answers_the_hello_holds_no_call_up(link: OrderLink, port: int) -> None:
+    with silent_server(port) as server:
+        link.begin("token", 5)
+        link.tend()
+        connection, _ = server.accept()
+        with connection:
+            for i in range(1000):  # all this returns while the server is silent
+                link.send([order(i)], b"", i)
+                link.tend()
             assert (link.connected, link.kept) == (False, 1000)
 
 
 def test_a_server_that_stops_reading_holds_no_call_up_and_no_order_is_cut_or_lost(
     link: OrderLink, port: int
 ) -> None:
-    symbol = "A" * 24
-    with silent_server(port) as server:
-        link.tend()
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(100)
-            connection.sendall(wire.encode_control("OK", 1, 1))
-            until(link, lambda: link.connected)
-            sent = 0
-            while not link.kept:  # until the kernel takes no more
-                link.send([order(sent + i, symbol) for i in range(100)])
-                sent += 100
-            link.send([order(sent + i, symbol) for i in range(100)])  # returns all the same
-            sent += 100
-            assert link.counters["postponed: OrderManager slow"] > 0
+    with welcomed(link, port) as connection:
+        sent = fill(link)
+        link.send([order(sent + i, "A" * 24) for i in range(100)], b"", sent)  # returns all the same
+        assert link.counters["postponed: OrderManager slow"] > 0
+        assert read_causes(link, connection, sent + 100) == list(range(sent + 100))
 
-            splitter = wire.FrameSplitter()
-            frames: list[bytes | None] = []
-            connection.settimeout(0.01)
 
-            def all_read() -> bool:
-                with contextlib.suppress(TimeoutError):
-                    while len(frames) < sent:
-                        frames.extend(splitter.feed(connection.recv(1 << 16)))
-                        link.tend()
-                return len(frames) == sent
-
-            until(link, all_read)
-            causes = [wire.parse_session_order(frame or b"").cause_seq for frame in frames]
-            assert causes == list(range(sent))
-            assert (link.kept, link.counters["sent"]) == (0, sent)
+def test_a_server_that_reads_nothing_for_long_loses_its_connection_and_the_orders_are_kept(
+    link: OrderLink, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("Strategy.order_link.MAX_OUTBOX", 100_000)
+    with caplog.at_level(logging.INFO), welcomed(link, port):
+        sent = fill(link)
+        while link.connected:
+            link.send([order(sent)], b"", sent)
+            sent += 1
+        assert link.kept == sent
+    assert "order link lost: the OrderManager does not read" in caplog.messages
 
 
 def test_an_order_half_sent_when_the_connection_broke_is_sent_again_in_full(
     link: OrderLink, port: int
 ) -> None:
-    symbol = "A" * 24
-    with silent_server(port) as server:
-        link.tend()
-        connection, _ = server.accept()
-        connection.recv(100)
-        connection.sendall(wire.encode_control("OK", 1, 1))
-        until(link, lambda: link.connected)
-        sent = 0
-        while not link.kept:
-            link.send([order(sent + i, symbol) for i in range(100)])
-            sent += 100
-        handed_over = link.counters["sent"]
-        connection.close()
-        until(link, lambda: not link.connected)
+    with welcomed(link, port):
+        sent = fill(link)
+    until(link, lambda: not link.connected)
     with desk_on(port) as desk:
-        until(link, lambda: desk.received and not link.kept, desk)
-        until(link, lambda: len(desk.received) >= sent - handed_over, desk)
-        assert desk.causes == list(range(handed_over, sent))
+        until(link, lambda: not link.kept, desk)
+        assert desk.causes == list(range(sent))
         assert not desk.server.rejected
 
 
-def test_an_order_half_sent_is_never_the_one_that_is_dropped(
-    link: OrderLink, port: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("garbage", [b"x" * 5000 + b"*", b"!R,nonsense*"])
+def test_an_answer_that_cannot_be_is_a_divergence(link: OrderLink, port: int, garbage: bytes) -> None:
+    with welcomed(link, port) as connection:
+        connection.sendall(garbage)
+        until(link, lambda: link.diverged)
+
+
+def test_what_else_a_server_says_is_logged(
+    link: OrderLink, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("Strategy.order_link.MAX_KEPT", 100)
-    with silent_server(port) as server:
-        link.tend()
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(100)
-            connection.sendall(wire.encode_control("OK", 1, 1))
-            until(link, lambda: link.connected)
-            sent = 0
-            while link.counters["dropped: no OrderManager"] < 50:
-                link.send([order(sent, "A" * 24)])
-                sent += 1
-            half_sent = link.counters["sent"]
-        until(link, lambda: not link.connected)
-    with desk_on(port) as desk:
-        until(link, lambda: len(desk.received) == 100, desk)
-        assert desk.causes == [half_sent, *range(sent - 99, sent)]
+    with welcomed(link, port) as connection:
+        connection.sendall(b"!WEATHER,fine*")
+        until(link, lambda: "from the OrderManager: !WEATHER,fine" in caplog.messages)
+        assert (link.diverged, link.connected) == ("", True)
 
 
 # --------------------------------------------------------------------------------------------- closing
 
 
-def test_closing_hands_over_what_is_kept(port: int) -> None:
+def test_closing_waits_for_the_acknowledgements_and_says_farewell(port: int) -> None:
     link = OrderLink("127.0.0.1", port, "sma", LOG)
-    with desk_on(port) as desk:
-        until(link, lambda: link.connected, desk)
-        link.send([order(i) for i in range(10)])
-        link.close(1.0)
-        until_served(desk, 10)
-        assert link.counters["lost at the end"] == 0
-
-
-def until_served(desk: Desk, count: int) -> None:
-    def look() -> bool:
-        desk.server.run_once(0.001)
-        return len(desk.received) >= count
-
-    wait_until(look)
-
-
-def test_closing_waits_for_a_connection_that_is_about_to_come_about(port: int) -> None:
-    link = OrderLink("127.0.0.1", port, "sma", LOG)
-    with silent_server(port) as server:
-        link.tend()
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(100)
-            link.send([order(i) for i in range(10)])
-            connection.sendall(wire.encode_control("OK", 1, 1))
-            link.close(5.0)  # the link has not seen the answer yet
-            frames = wire.FrameSplitter().feed(connection.recv(1 << 16))
-            assert [wire.parse_session_order(frame or b"").cause_seq for frame in frames] == list(range(10))
+    with welcomed(link, port) as connection:
+        link.send([order(i) for i in range(10)], b"", 20)
+        connection.sendall(wire.encode_control("A", 9, 0))
+        link.close(30.0)  # which returns as soon as all is acknowledged
+        data = b""
+        while received := connection.recv(1 << 16):
+            data += received
+        assert data.endswith(b"!P,20*!BYE*")
     assert link.counters["lost at the end"] == 0
 
 
 def test_closing_without_an_order_manager_counts_what_is_lost(port: int) -> None:
     link = OrderLink("127.0.0.1", port, "sma", LOG)
-    link.send([order(i) for i in range(10)])
+    link.send([order(i) for i in range(10)], b"", 20)
     link.close(0.1)
     assert link.counters["lost at the end"] == 10
 
 
 def test_closing_waits_for_a_server_that_does_not_read_no_longer_than_asked(port: int) -> None:
     link = OrderLink("127.0.0.1", port, "sma", LOG)
-    with silent_server(port) as server:
-        link.tend()
-        connection, _ = server.accept()
-        with connection:
-            connection.recv(100)
-            connection.sendall(wire.encode_control("OK", 1, 1))
-            until(link, lambda: link.connected)
-            while link.kept < MAX_KEPT // 2:  # the kernel, too, takes no more
-                link.send([order(i, "A" * 24) for i in range(100)])
-            began = time.monotonic()
-            link.close(0.1)
-            assert 0.1 <= time.monotonic() - began < 5
-            assert link.counters["lost at the end"] > 0
+    with welcomed(link, port):
+        fill(link)
+        began = time.monotonic()
+        link.close(0.1)
+        assert 0.1 <= time.monotonic() - began < 5
+        assert link.counters["lost at the end"] > 0
 
 
 def test_a_connection_that_comes_about_after_closing_is_given_up(port: int) -> None:
     link = OrderLink("127.0.0.1", port, "sma", LOG)
     with silent_server(port) as server:
+        link.begin("token", 5)
         link.tend()
         connection, _ = server.accept()
         with connection:
@@ -298,16 +527,3 @@ def test_a_connection_that_comes_about_after_closing_is_given_up(port: int) -> N
             connection.settimeout(30)
             assert connection.recv(100) == b""  # it hung up
     assert not link.connected
-
-
-def test_the_link_says_when_it_was_lost_and_found(
-    link: OrderLink, port: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        with desk_on(port) as desk:
-            until(link, lambda: link.connected, desk)
-        until(link, lambda: not link.connected)
-    assert caplog.messages == [
-        f"order link up: 127.0.0.1:{port}",
-        "order link lost: closed by the OrderManager",
-    ]
