@@ -23,17 +23,17 @@ def open_run_folder(config: Config, run_id: str) -> Path:
     """The run's folder, complete: made if this is the first part of the run to ask. Raises OSError."""
     folder = run_folder(config, run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_once(folder / "token", secrets.token_hex(TOKEN_BYTES).encode())
-    _write_once(folder / "config.json", to_json(config))
+    _write_once(folder / "token", secrets.token_hex(TOKEN_BYTES).encode(), 0o600)
+    _write_once(folder / "config.json", to_json(config), 0o644)
     return folder
 
 
-def _write_once(path: Path, content: bytes) -> None:
+def _write_once(path: Path, content: bytes, mode: int) -> None:
     """Write a file that is either there whole, or not there, and that the first writer decides."""
     if path.exists():
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)

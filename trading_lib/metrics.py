@@ -120,11 +120,11 @@ def year_basis(step_ns: int, *, sessions: bool) -> Basis:
     """252 for steps of a day or more in sessions; else a year's seconds over the step's."""
     if sessions and step_ns >= DAY_NS:
         days = step_ns / DAY_NS
-        return Basis(252 / days, f"252 days a year, {days:g} a step")
+        return Basis(252 / days, f"252 days a year, steps of {days:g} d")
     seconds = step_ns / NS_PER_S
     if sessions:
-        return Basis(SESSION_SECONDS / seconds, f"252 × 6.5 × 3600 s a year, {seconds:g} s a step")
-    return Basis(CALENDAR_SECONDS / seconds, f"365 × 86400 s a year, {seconds:g} s a step")
+        return Basis(SESSION_SECONDS / seconds, f"252 × 6.5 × 3600 s a year, steps of {seconds:g} s")
+    return Basis(CALENDAR_SECONDS / seconds, f"365 × 86400 s a year, steps of {seconds:g} s")
 
 
 # ------------------------------------------------------------------------------------------ return over risk
