@@ -1,17 +1,21 @@
-"""The Strategy as it runs: `Strategy/run.py` on a tape and a price book that the test writes."""
+"""The Strategy as it runs: `Strategy/run.py` on a tape and a price book that the test writes.
+
+The OrderManager is the test's, too: it welcomes everybody with an empty lane, acknowledges, reports nothing.
+"""
 
 import contextlib
 import re
 import signal
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from OrderManager.server import OrderManagerServer, Received
+from OrderManager.server import Connection, Hello, Input, OrderManagerServer, Progress, Received
 from runtime.part import EXIT_CONFIG, EXIT_OK
 from shared_memory_utils import Entry, SharedPriceBook, TapeWriter
 from testing.harness import (
@@ -23,7 +27,12 @@ from testing.harness import (
     wait_until,
     write_config,
 )
-from trading_lib.models import Kind
+from trading_lib import order_wire, wire
+from trading_lib.broker import Terms
+from trading_lib.lane import Lane
+from trading_lib.lane_state import take_state
+from trading_lib.models import Fill, Kind, OrderStatus, Report, Side
+from trading_lib.risk import Limits
 
 TS = 1_735_828_200_000_000_000
 SYMBOLS = ("AAPL", "MSFT")
@@ -70,20 +79,57 @@ class Stage:
         self.port: int = tree["Strategy"]["order_manager_port"]
         self.log_file = folder / "logs" / "strategy.log"
         self.received: list[Received] = []
+        self.hellos: list[Hello] = []
+        self.next_seq: int | None = None  # where to begin; None: where the Strategy asks to
+        self.position = 0.0  # of AAPL, as the ledger says at the beginning …
+        self.prices: dict[str, float] = {}  # … and the last prices it knows
+        self.progress: list[Progress] = []
+        self.client: Connection | None = None
+        self._runs = folder / "runs"
         self._server: OrderManagerServer | None = None
 
+    @contextlib.contextmanager
+    def market(self, run_id: str = "run-1") -> Iterator[Market]:
+        """A market whose run has its folder and its token."""
+        self.give_token(run_id)
+        with market(self.name, run_id) as made:
+            yield made
+
+    def give_token(self, run_id: str) -> None:
+        (self._runs / run_id).mkdir(parents=True, exist_ok=True)
+        (self._runs / run_id / "token").write_text(f"token of {run_id}")
+
     def open_orders_port(self) -> None:
-        self._server = OrderManagerServer("127.0.0.1", self.port, on_orders=self.received.extend)
+        self._server = OrderManagerServer("127.0.0.1", self.port, desk=self)
+
+    # the desk behind the port
+
+    def welcome(self, client: Connection, hello: Hello) -> tuple[Iterable[bytes], int]:
+        self.hellos.append(hello)
+        self.client = client
+        begin = hello.number if self.next_seq is None else self.next_seq
+        lane = Lane("mine", Terms(), Limits())
+        lane.next_seq, lane.seq = begin, begin - 1
+        lane.prices.update(self.prices)
+        if self.position:
+            lane.portfolio.apply(Fill("AAPL", Side.BUY, self.position, 1.0, 0.0, TS))
+        return order_wire.encode_lane(msgspec.json.encode(take_state(lane))), begin
+
+    def take(self, client: Connection, inputs: Sequence[Input]) -> None:
+        orders = [found for found in inputs if isinstance(found, Received)]
+        self.received += orders
+        self.progress += [found for found in inputs if isinstance(found, Progress)]
+        if orders:
+            client.send(wire.encode_control("A", orders[-1].order.cause_seq, orders[-1].order.index))
+
+    def left(self, client: Connection) -> None:
+        if client is self.client:
+            self.client = None
 
     def close_orders_port(self) -> None:
         if self._server is not None:
             self._server.__exit__(None, None, None)
             self._server = None
-
-    @property
-    def sessions(self) -> list[str]:
-        assert self._server is not None
-        return self._server.sessions
 
     def until(self, condition: Callable[[], object]) -> None:
         def look() -> object:
@@ -98,9 +144,6 @@ class Stage:
         """At -v the log says so instead of the part."""
         self.until(lambda: len(re.findall("^strategy:? ready: ", self.process.output, re.MULTILINE)) == times)
 
-    def until_connected(self) -> None:
-        self.until(lambda: self.sessions == ["mine"])
-
     @property
     def quantities(self) -> list[float]:
         return [received.order.quantity for received in self.received]
@@ -108,6 +151,10 @@ class Stage:
     def stop(self) -> int:
         """SIGTERM; the order port is served until the process has ended."""
         self.process.popen.send_signal(signal.SIGTERM)
+        return self.until_ended()
+
+    def until_ended(self) -> int:
+        """Serve the order port until the process has ended; its exit code."""
 
         def ended() -> bool:
             if self._server is not None:
@@ -143,9 +190,8 @@ def stage(
 
 def test_it_waits_for_the_tape_attaches_at_its_head_and_sends_orders(tmp_path: Path) -> None:
     with stage(tmp_path) as s:
-        s.until_connected()
         assert "ready" not in s.process.output
-        with market(s.name, "run-7") as m:
+        with s.market("run-7") as m:
             s.until_ready()
             assert f"mine on tape {s.name} of run run-7, from record 0" in s.process.output
             m.put(1.0, 2.0, 3.0)
@@ -170,8 +216,9 @@ def test_a_late_strategy_starts_at_the_head_knows_the_last_prices_and_says_where
         m.put(1.0, 2.0)
         m.put(400.5, slot=1)
         with stage(tmp_path, source, name=name) as s:
+            s.prices = {"AAPL": 2.0, "MSFT": 400.5}
+            s.give_token("run-1")
             s.until_ready()
-            s.until_connected()
             assert "from record 3" in s.process.output
             m.put(9.0)
             s.until(lambda: s.received)
@@ -188,9 +235,8 @@ def test_it_survives_the_end_of_a_tape_and_starts_afresh_on_the_next(tmp_path: P
             ctx.place_market_order("BUY", 100 * ctx.seen + ctx.position() / 1000)
     """
     with stage(tmp_path, source) as s:
-        s.until_connected()
         for k in range(3):
-            with market(s.name, f"run-{k}") as m:
+            with s.market(f"run-{k}") as m:
                 s.until_ready(k + 1)
                 m.put(1.0, 1.0)
                 s.until(lambda k=k: len(s.received) == 2 * (k + 1))  # type: ignore[misc]
@@ -200,8 +246,7 @@ def test_it_survives_the_end_of_a_tape_and_starts_afresh_on_the_next(tmp_path: P
 
 def test_what_is_on_the_tape_when_it_ends_is_still_processed(tmp_path: Path) -> None:
     with stage(tmp_path) as s:
-        s.until_connected()
-        with market(s.name) as m:
+        with s.market() as m:
             s.until_ready()
             s.process.popen.send_signal(signal.SIGSTOP)
             m.put(*range(1, 3001))
@@ -213,8 +258,7 @@ def test_what_is_on_the_tape_when_it_ends_is_still_processed(tmp_path: Path) -> 
 
 def test_told_to_stop_it_processes_what_is_on_the_tape_and_sends_the_orders(tmp_path: Path) -> None:
     with stage(tmp_path) as s:
-        s.until_connected()
-        with market(s.name) as m:
+        with s.market() as m:
             s.until_ready()
             m.put(*range(1, 3001))
             assert s.stop() == EXIT_OK
@@ -222,34 +266,93 @@ def test_told_to_stop_it_processes_what_is_on_the_tape_and_sends_the_orders(tmp_
 
 
 def test_who_sleeps_too_long_is_told_how_much_it_missed(tmp_path: Path) -> None:
-    with stage(tmp_path, BUY_ALL, "-vv") as s:
-        s.until_connected()
-        with market(s.name) as m:
-            s.until_ready()
-            s.process.popen.send_signal(signal.SIGSTOP)
-            for start in range(1, 10_001, 1000):  # the tape holds 4096
-                m.put(*range(start, start + 1000))
-            s.process.popen.send_signal(signal.SIGCONT)
-            s.until(lambda: s.quantities and s.quantities[-1] == 10_000)
-            missed = 10_000 - len(s.received)
-            assert 10_000 - 4096 <= missed < 10_000
-            assert s.quantities == list(range(missed + 1, 10_001))
-            s.until(lambda: re.search(rf"'missed': {missed},", s.process.output))
-            assert s.stop() == EXIT_OK
+    with stage(tmp_path, BUY_ALL, "-vv") as s, s.market() as m:
+        s.until_ready()
+        s.process.popen.send_signal(signal.SIGSTOP)
+        for start in range(1, 10_001, 1000):  # the tape holds 4096
+            m.put(*range(start, start + 1000))
+        s.process.popen.send_signal(signal.SIGCONT)
+        s.until(lambda: s.quantities and s.quantities[-1] == 10_000)
+        missed = 10_000 - len(s.received)
+        assert 10_000 - 4096 <= missed < 10_000
+        assert s.quantities == list(range(missed + 1, 10_001))
+        s.until(lambda: re.search(rf"'missed': {missed},", s.process.output))
+        assert s.stop() == EXIT_OK
 
 
-def test_it_finds_an_order_manager_that_comes_later_or_comes_back(tmp_path: Path) -> None:
-    with stage(tmp_path) as s, market(s.name) as m:
+def test_it_waits_for_its_ledgers_answer_before_it_consumes_and_then_misses_nothing(tmp_path: Path) -> None:
+    with stage(tmp_path, BUY_ALL, "-vv") as s, s.market() as m:
         s.close_orders_port()
+        s.until(lambda: "'attached': True, 'ticks': 0" in s.process.output)
+        m.put(1.0, 2.0)
+        s.until(lambda: "'lag': 2" in s.process.output)
+        assert "ready: mine" not in s.process.output
+        s.open_orders_port()
+        s.until(lambda: s.quantities == [1.0, 2.0])
+        assert [(h.strategy, h.token, h.mode, h.number) for h in s.hellos] == [
+            ("mine", "token of run-1", "new", 0)
+        ]
+        assert s.stop() == EXIT_OK
+
+
+def test_it_finds_an_order_manager_that_comes_back(tmp_path: Path) -> None:
+    with stage(tmp_path) as s, s.market() as m:
         s.until_ready()
         m.put(1.0)
-        s.open_orders_port()
         s.until(lambda: s.quantities == [1.0])
         s.close_orders_port()
         s.until(lambda: "order link lost" in s.log_file.read_text())
         m.put(2.0, 3.0)
         s.open_orders_port()
-        s.until(lambda: s.quantities == [1.0, 2.0, 3.0])
+        s.until(lambda: s.quantities[-2:] == [2.0, 3.0])
+        assert [r.order.client_order_id for r in s.received[-2:]] == ["1.0", "2.0"]
+        assert [h.mode for h in s.hellos] == ["new", "again"]
+        assert s.stop() == EXIT_OK
+
+
+def test_it_begins_where_and_with_what_the_ledger_says(tmp_path: Path) -> None:
+    source = "def on_tick(ctx, tick): ctx.place_market_order('SELL', ctx.position())"
+    with stage(tmp_path, source) as s:
+        s.next_seq, s.position = 2, 7.0
+        with s.market() as m:
+            s.until(lambda: s.client)
+            m.put(1.0, 1.0, 1.0)
+            s.until(lambda: s.received)
+            assert [(r.order.client_order_id, r.order.quantity) for r in s.received] == [("2.0", 7)]
+            assert s.stop() == EXIT_OK
+
+
+def test_the_ledger_hears_how_far_it_has_come_while_the_tape_moves_and_at_the_end(tmp_path: Path) -> None:
+    with stage(tmp_path, "def on_tick(ctx, tick): pass") as s, s.market() as m:
+        s.until_ready()
+        m.put(*[1.0] * 100)
+        s.until(lambda: s.progress and s.progress[-1] == Progress(100, False))
+        m.put(1.0)
+        assert s.stop() == EXIT_OK
+        assert s.progress[-1] == Progress(101, False)
+
+
+def test_when_its_ledger_differs_it_stops_loudly_and_orders_nothing_more(tmp_path: Path) -> None:
+    with stage(tmp_path) as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0)
+        s.until(lambda: s.received and s.client)
+        assert s.client is not None
+        never = Report(
+            "mine", "0.0", 1, 1, OrderStatus.REJECTED, "AAPL", Side.BUY, 1, 0, 0, TS, reason="a whim"
+        )
+        s.client.send(order_wire.encode_report(never))
+        s.until(lambda: "mine STOPPED: its ledger differs: the ledger reports" in s.log_file.read_text())
+        m.put(2.0, 3.0)
+        assert s.stop() == EXIT_OK
+        assert s.quantities == [1.0]
+
+
+def test_without_the_runs_token_it_does_not_attach(tmp_path: Path) -> None:
+    with stage(tmp_path, BUY_ALL, "-vv") as s, market(s.name, "run-1"):
+        s.until(lambda: s.process.output.count("'attached': False") >= 2)
+        s.give_token("run-1")
+        s.until_ready()
         assert s.stop() == EXIT_OK
 
 
@@ -260,28 +363,24 @@ def test_a_strategy_that_raises_is_counted_and_goes_on(tmp_path: Path) -> None:
                 1 / 0
             ctx.place_market_order("BUY", tick.price)
     """
-    with stage(tmp_path, source, "-vv") as s:
-        s.until_connected()
-        with market(s.name) as m:
-            s.until_ready()
-            m.put(1.0, 2.0, 3.0)
-            s.until(lambda: s.quantities == [3.0])
-            s.until(lambda: "'errors': 2, 'last_error': 'line 4: ZeroDivisionError" in s.process.output)
-            assert s.stop() == EXIT_OK
+    with stage(tmp_path, source, "-vv") as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0, 2.0, 3.0)
+        s.until(lambda: s.quantities == [3.0])
+        s.until(lambda: "'errors': 2, 'last_error': 'line 4: ZeroDivisionError" in s.process.output)
+        assert s.stop() == EXIT_OK
     assert "mine: at record 0: line 4: ZeroDivisionError: division by zero" in s.process.output
 
 
 def test_only_the_configured_symbols_are_shown_and_parameters_arrive(tmp_path: Path) -> None:
     source = "def on_tick(ctx, tick): ctx.place_market_order('SELL', ctx.get_param('size'))"
-    with stage(tmp_path, source, symbols=["MSFT"], params={"size": 7}) as s:
-        s.until_connected()
-        with market(s.name) as m:
-            s.until_ready()
-            m.put(1.0)
-            m.put(2.0, slot=1)
-            s.until(lambda: s.received)
-            assert [(r.order.symbol, r.order.quantity) for r in s.received] == [("MSFT", 7)]
-            assert s.stop() == EXIT_OK
+    with stage(tmp_path, source, symbols=["MSFT"], params={"size": 7}) as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0)
+        m.put(2.0, slot=1)
+        s.until(lambda: s.received)
+        assert [(r.order.symbol, r.order.quantity) for r in s.received] == [("MSFT", 7)]
+        assert s.stop() == EXIT_OK
 
 
 @pytest.mark.parametrize(
@@ -302,14 +401,13 @@ def test_a_bad_strategy_file_is_exit_78_with_its_line(tmp_path: Path, source: st
 
 def test_an_init_that_fails_is_exit_78_with_its_line(tmp_path: Path) -> None:
     source = "def on_tick(ctx, tick): pass\ndef init(ctx):\n    1 / 0\n"
-    with stage(tmp_path, source) as s, market(s.name):
-        assert s.process.popen.wait(30) == EXIT_CONFIG
+    with stage(tmp_path, source) as s, s.market():
+        assert s.until_ended() == EXIT_CONFIG
         assert "strategy mine: init: line 3: ZeroDivisionError" in s.process.output
 
 
 def test_a_tape_and_a_price_book_of_different_runs_are_not_attached_to(tmp_path: Path) -> None:
     with stage(tmp_path) as s:
-        s.until_connected()
         book = SharedPriceBook(SYMBOLS, s.name, create=True, run_id="old")
         tape = TapeWriter.open(s.name, 4096, "new")
         try:
@@ -319,6 +417,7 @@ def test_a_tape_and_a_price_book_of_different_runs_are_not_attached_to(tmp_path:
             book.unlink()
             book.close()
             book = SharedPriceBook(SYMBOLS, s.name, create=True, run_id="new")
+            s.give_token("new")
             s.until_ready()
             assert s.stop() == EXIT_OK
         finally:
