@@ -36,7 +36,7 @@ from OrderManager.server import (
 )
 from runtime.run_folder import read_token
 from trading_lib import order_wire
-from trading_lib.lane import Lane
+from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import restore, take_head, take_state
 from trading_lib.portfolio import Portfolio, PortfolioState
 
@@ -231,15 +231,17 @@ class Ledger:
             match found:
                 case Received(number, order, _, wall):
                     self.orders = max(self.orders, number)
-                    self._accept(desk, order, number, wall)
+                    self.accept(desk.lane.strategy_id, order, number, wall)
                 case CancelReceived(request, _, wall):
-                    self._accept(desk, request, 0, wall)
+                    self.accept(desk.lane.strategy_id, request, 0, wall)
                 case Progress(next_seq, missed):
                     self._progress(desk, next_seq, missed)
                 case Farewell(text):
                     self._farewell(desk, text)
 
-    def _accept(self, desk: LaneDesk, request: Any, number: int, wall: int) -> None:
+    def accept(self, strategy_id: str, request: Request, number: int, wall: int) -> None:
+        """Take a request of a lane there is: into the journal with the next commit, unless it cannot be."""
+        desk = self.desks[strategy_id]
         record = self.market.record(request.cause_seq)
         if request.cause_seq >= self.market.tail:
             self.counters["refused: no such tape record yet"] += 1
@@ -263,7 +265,7 @@ class Ledger:
             seq, ts = head[:2]
             index = desk.last_id[1] + 1 if desk.last_id[0] == seq else 0
             order = msgspec.structs.replace(found.order, timestamp=ts, cause_seq=seq, index=index)
-            self._accept(desk, order, found.number, found.wall)
+            self.accept(PLAIN_STRATEGY, order, found.number, found.wall)
 
     def _progress(self, desk: LaneDesk, next_seq: int, missed: bool) -> None:
         if desk.limit is None or next_seq > self.market.tail:

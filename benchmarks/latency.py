@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 import msgspec
 
-from benchmarks import lifecycle, memory, pipeline, slow_clients, throughput
+from benchmarks import journal, lifecycle, memory, orders, pipeline, slow_clients, throughput
 from benchmarks.machine import describe_machine, load
 from benchmarks.results import Results, Settings, targets, to_json
 from config import ROOT
@@ -38,6 +38,9 @@ FULL: Final = Settings(
     starts=3,
     kills=3,
     idle_s=5.0,
+    orders_s=2.0,
+    orders_rounds=5,
+    recovery_orders=1_000_000,
 )
 QUICK: Final = Settings(
     rates=pipeline.RATES,
@@ -50,6 +53,9 @@ QUICK: Final = Settings(
     starts=1,
     kills=1,
     idle_s=1.0,
+    orders_s=0.2,
+    orders_rounds=1,
+    recovery_orders=5_000,
 )
 QUICK_LADDER: Final = throughput.LADDER[:1]
 Say = Callable[[str], None]
@@ -119,6 +125,19 @@ def measure_idle(found: Results, say: Say) -> None:
     say(f"idle: {found.idle.total_percent} % of one core")
 
 
+def measure_journal(found: Results, say: Say) -> None:
+    """The journal alone, on this disk."""
+    quick = found.settings.orders_rounds == 1
+    found.journal = journal.measure(0.05, 1, 50_000, say) if quick else journal.measure(say=say)
+
+
+def measure_orders(found: Results, say: Say) -> None:
+    """Orders through the whole lane, and a ledger opened again."""
+    settings = found.settings
+    found.orders = orders.measure(settings.orders_s, settings.orders_rounds, say)
+    found.ledger_recovery = orders.recovery(settings.recovery_orders, say)
+
+
 PARTS: Final[dict[str, Callable[[Results, Say], None]]] = {
     "memory": measure_memory,
     "pipeline": measure_pipeline,
@@ -129,6 +148,8 @@ PARTS: Final[dict[str, Callable[[Results, Say], None]]] = {
     "first_order": measure_first_order,
     "recovery": measure_recovery,
     "idle": measure_idle,
+    "journal": measure_journal,
+    "orders": measure_orders,
 }
 
 

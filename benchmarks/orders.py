@@ -9,6 +9,7 @@ from its send to its acknowledgement, beside an fdatasync of this disk in the sa
 """
 
 import argparse
+import logging
 import os
 import statistics
 import sys
@@ -28,9 +29,14 @@ from benchmarks.journal import ASIDE
 from benchmarks.machine import load
 from config import load_config
 from OrderManager.client import OrderManagerClient
+from OrderManager.ledger import Ledger
+from OrderManager.market import Market
+from OrderManager.server import PLAIN_STRATEGY
+from runtime.lanes import make_lane
 from runtime.run_folder import open_run_folder, read_token
 from shared_memory_utils import Entry, SharedPriceBook, TapeWriter
 from testing.harness import running, system_config, wait_until, write_config
+from trading_lib.lane import Lane
 from trading_lib.models import Kind, Order, Report, Side
 
 OUTSTANDING: Final = 2048
@@ -59,6 +65,16 @@ class OrderFigures(msgspec.Struct, frozen=True):
         return self.alone_us - self.sync_us
 
 
+class RecoveryFigures(msgspec.Struct, frozen=True):
+    """A ledger opened again after so many orders; the records behind the last checkpoint are what it replays."""
+
+    orders: int
+    records: int
+    replayed: int
+    journal_bytes: int
+    seconds: float
+
+
 class Desk:
     """A market of our own, an OrderManager on it, and a client."""
 
@@ -72,14 +88,15 @@ class Desk:
             },
         )
         self.path = write_config(folder, self._tree)
-        name = self._tree["OrderManager"]["shared_memory_name"]
-        self.tape = TapeWriter.open(name, 1 << 16)
-        self.book = SharedPriceBook(["AAPL"], name=name, create=True, run_id=self.tape.run_id)
+        self.name: str = self._tree["OrderManager"]["shared_memory_name"]
+        self.tape = TapeWriter.open(self.name, 1 << 16)
+        self.book = SharedPriceBook(["AAPL"], name=self.name, create=True, run_id=self.tape.run_id)
         self._ts = START_TS
         self.tick(Kind.EPOCH)
         self.tick()
-        config = load_config(self.path)
-        self._token = read_token(open_run_folder(config, self.tape.run_id)) or ""
+        self._config = load_config(self.path)
+        self.run_folder = open_run_folder(self._config, self.tape.run_id)
+        self._token = read_token(self.run_folder) or ""
 
     def tick(self, kind: Kind = Kind.TICK) -> None:
         """One more record on the tape."""
@@ -107,6 +124,14 @@ class Desk:
             Order("AAPL", 1.0, 100.0, Side.BUY if k % 2 else Side.SELL, self._ts, seq, k, now)
             for k in range(count)
         ]
+
+    def ledger(self, market: Market, log: logging.Logger) -> Ledger:
+        """A ledger of this market, in this process."""
+
+        def make(strategy: str) -> Lane:
+            return make_lane(strategy, self._config, market.run_id, account_every=1000)
+
+        return Ledger(self.run_folder, market, make, log, lambda *_: None)
 
     def close(self) -> None:
         """Nothing stays behind."""
@@ -213,6 +238,42 @@ def measure(seconds: float, rounds: int, say: Say) -> OrderFigures:
     )
 
 
+def recovery(orders: int, say: Say) -> RecoveryFigures:
+    """A real ledger takes so many orders, is dropped without a word, and opened again. Three times; the median."""
+    log = logging.getLogger("benchmarks.orders")
+    log.propagate = False
+    ASIDE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ASIDE) as folder:
+        made = Desk(Path(folder))
+        market = Market(made.name)
+        try:
+            ledger = made.ledger(market, log)
+            taken = 0
+            while taken < orders:
+                made.tick()
+                burst = made.orders(min(BURST, orders - taken))
+                for number, order in enumerate(burst, taken + 1):
+                    ledger.accept(PLAIN_STRATEGY, order, number, 0)
+                ledger.settle()
+                taken += len(burst)
+                if taken % (BURST * 200) == 0:
+                    say(f"recovery: {taken:,} orders journaled")
+            ledger.settle()
+            records, replayed = ledger.journal.next_record, ledger.journal.since_checkpoint
+            ledger.close()
+            took = []
+            for _ in range(3):
+                begin = time.perf_counter()
+                again = made.ledger(market, log)
+                took.append(time.perf_counter() - begin)
+                again.close()
+            size = (made.run_folder / "journal.bin").stat().st_size
+            return RecoveryFigures(orders, records, replayed, size, statistics.median(took))
+        finally:
+            market.close()
+            made.close()
+
+
 def describe(found: OrderFigures) -> str:
     """The figures for a person."""
     return "\n".join(
@@ -228,13 +289,28 @@ def describe(found: OrderFigures) -> str:
     )
 
 
+def describe_recovery(found: RecoveryFigures) -> str:
+    """The figures for a person."""
+    return (
+        f"{found.seconds:10.2f} s to open a ledger again after {found.orders:,} orders: {found.records:,} records, "
+        f"{found.replayed:,} of them behind the last checkpoint, {found.journal_bytes / 1e6:,.0f} MB"
+    )
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="Orders through the whole lane.")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--recovery", type=int, default=0, help="orders in the journal that is recovered")
     arguments: Any = parser.parse_args(argv)
-    print(describe(measure(arguments.seconds, arguments.rounds, lambda text: print(text, file=sys.stderr))))
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    print(describe(measure(arguments.seconds, arguments.rounds, say)))
+    if arguments.recovery:
+        print(describe_recovery(recovery(arguments.recovery, say)))
     return 0
 
 

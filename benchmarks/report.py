@@ -53,6 +53,8 @@ def render(found: Results) -> str:
         _memory(found),
         _slow(found),
         _lifecycle(found),
+        _journal(found),
+        _orders(found),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -269,6 +271,45 @@ def _lifecycle(found: Results) -> str:
         parts = ", ".join(f"{name} {cpu:.1f}" for name, cpu in found.idle.cpu_percent.items())
         rows.append(("idle, % of one core", f"{found.idle.total_percent:.1f} ({parts})"))
     return "## main.py\n\n" + table(("what", "measured"), rows) if rows else ""
+
+
+def _journal(found: Results) -> str:
+    journal = found.journal
+    if journal is None:
+        return ""
+    rows = [
+        (f"{rate.per_commit:,}", f"{rate.journal_per_s:,.0f}", f"{rate.plain_per_s:,.0f}")
+        for rate in journal.rates
+    ]
+    return (
+        "## The journal alone\n\n"
+        f"Records of {journal.payload_bytes} bytes, encoding included, beside a JSON line, `write`, `flush` and "
+        f"fdatasync. An fdatasync takes {journal.sync_us:.0f} µs, one record encoded and committed "
+        f"{journal.commit_us:.0f} µs (p50); {journal.recovery_records:,} records are read again in "
+        f"{journal.recovery_s:.2f} s.\n\n"
+        + table(("records to a commit", "journal, records/s", "plain file, records/s"), rows)
+    )
+
+
+def _orders(found: Results) -> str:
+    orders, recovery = found.orders, found.ledger_recovery
+    rows = []
+    if orders is not None:
+        rows += [
+            ("acknowledged, at least 1,024 outstanding, one client", f"{orders.acknowledged_per_s:,.0f}/s"),
+            ("filled and reported meanwhile", f"{orders.filled_per_s:,.0f}/s"),
+            ("one order alone, to its acknowledgement, p50", f"{orders.alone_us:,.0f} µs"),
+            ("an fdatasync after the same pause, p50", f"{orders.sync_us:,.0f} µs"),
+        ]
+    if recovery is not None:
+        rows.append(
+            (
+                f"a ledger opened again after {recovery.orders:,} orders ({recovery.records:,} records, "
+                f"{recovery.replayed:,} behind the last checkpoint)",
+                f"{recovery.seconds:.2f} s",
+            )
+        )
+    return "## Orders through the whole lane\n\n" + table(("what", "measured"), rows) if rows else ""
 
 
 def _list(values: Iterable[float], decimals: int) -> str:

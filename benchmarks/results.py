@@ -6,8 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from benchmarks import slow_clients, throughput
+from benchmarks.journal import TARGET_PER_COMMIT, JournalFigures
 from benchmarks.lifecycle import Idle
 from benchmarks.memory import Memory
+from benchmarks.orders import OrderFigures, RecoveryFigures
 from benchmarks.pipeline import (
     COMPILED,
     DUE_TO_SENT,
@@ -45,6 +47,9 @@ class Settings(msgspec.Struct, frozen=True):
     starts: int
     kills: int
     idle_s: float
+    orders_s: float
+    orders_rounds: int
+    recovery_orders: int
 
 
 class Results(msgspec.Struct):
@@ -67,6 +72,9 @@ class Results(msgspec.Struct):
     first_order_s: list[float] = []
     recovery_ms: list[float] = []
     idle: Idle | None = None
+    journal: JournalFigures | None = None
+    orders: OrderFigures | None = None
+    ledger_recovery: RecoveryFigures | None = None
 
     def summary(self, pipeline: str, rate: int, stage: str = TOTAL) -> dict[str, float | None]:
         """µs of one stage, medians over the rounds; None where nothing was measured."""
@@ -123,7 +131,19 @@ def targets(found: Results) -> list[Target]:
     rows.append(_row("idle system, all processes", "< 2 % of a core", _unit(idle, "%"), idle, under=2))
     first_s = max(found.first_order_s, default=None)
     rows.append(_row("start to first order, warm", "≤ 5 s", _unit(first_s, "s"), first_s, below=5))
-    return rows
+    return [*rows, *_money_targets(found)]
+
+
+def _money_targets(found: Results) -> Iterable[Target]:
+    orders, recovery = found.orders, found.ledger_recovery
+    rate = orders.acknowledged_per_s if orders else None
+    yield _row("orders durable and acknowledged", "≥ 25,000/s", _per_s(rate), rate, above=25_000)
+    rate = found.journal.per_s(TARGET_PER_COMMIT) if found.journal else None
+    yield _row("the journal alone", "≥ 50,000/s", _per_s(rate), rate, above=50_000)
+    over = orders.over_sync_us if orders else None
+    yield _row("an order alone, over an fdatasync", "≤ 300 µs", _unit(over, "µs"), over, below=300)
+    seconds = recovery.seconds if recovery and recovery.orders >= 1_000_000 else None
+    yield _row("recovery after 1 M orders", "≤ 10 s", _unit(seconds, "s"), seconds, below=10)
 
 
 def _latency_targets(found: Results) -> Iterable[Target]:
@@ -170,6 +190,10 @@ def _times(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f} ×"
 
 
+def _per_s(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}/s"
+
+
 def _unit(value: float | None, unit: str) -> str:
     return "–" if value is None else f"{value:,.2f} {unit}"
 
@@ -208,6 +232,9 @@ def to_json(found: Results) -> dict[str, Any]:
         "idle": None
         if found.idle is None
         else {"total_percent": found.idle.total_percent, **msgspec.to_builtins(found.idle)},
+        "journal": msgspec.to_builtins(found.journal),
+        "orders": msgspec.to_builtins(found.orders),
+        "ledger_recovery": msgspec.to_builtins(found.ledger_recovery),
         "cpu_percent": {p: {rate: case.cpu_percent for rate, case in c.items()} for p, c in per_case.items()},
         "rss_mb": {p: {rate: case.rss_mb for rate, case in c.items()} for p, c in per_case.items()},
         "problems": [
