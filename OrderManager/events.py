@@ -35,6 +35,8 @@ def event_of(record: records.JournalRecord) -> dict[str, Any] | None:
             request = _fields(record.request)
             kind = "order" if isinstance(record.request, Order) else "cancel"
             request["client_order_id"] = record.request.client_order_id
+            if isinstance(record.request, Order):
+                request["order_type"] = request.pop("type")  # `type` says what the event is
             return {
                 "type": kind,
                 "strategy_id": record.strategy_id,
