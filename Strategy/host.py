@@ -210,7 +210,7 @@ class Host:
         self.fills = self.denied = 0
         self.last_error = ""
         self.requests: list[Request] = []  # what `consume` adds, for the caller to send …
-        self.frames: list[bytes] = []  # … and what the ledger is to say to them …
+        self.reports: list[Report] = []  # … and what the ledger is to say to them …
         self.lines: list[str] = []  # … and then to log
         self._strategy = strategy
         self._path = str(getattr(strategy, "__file__", ""))
@@ -308,8 +308,8 @@ class Host:
         """What the lane has reported while processing this record: to the strategy, before its `on_tick`."""
         reports = self.lane.reports.copy()
         self.lane.reports.clear()
+        self.reports += reports
         for report in reports:
-            self.frames.append(order_wire.encode_report(report))
             fill = report.fill
             if fill is not None:
                 self.fills += 1
@@ -409,8 +409,8 @@ class Host:
 
     def take_frames(self) -> bytes:
         """The lane's reports since the last call, as the ledger is to send them."""
-        frames, self.frames = self.frames, []
-        return b"".join(frames)
+        reports, self.reports = self.reports, []
+        return b"".join(map(order_wire.encode_report, reports))
 
 
 _WITH_LIMIT: Final = (OrderType.LIMIT, OrderType.STOP_LIMIT)

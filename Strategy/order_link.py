@@ -163,24 +163,37 @@ class OrderLink:
 
     # ------------------------------------------------------------------------------------------- sending
 
-    def send(self, requests: Sequence[Request], frames: bytes, progress: int) -> None:
-        """Send requests and how far the host is, with one system call; or keep them for later.
-
-        `frames` are the host's reports so far that it has not told us: the ledger is to say the same.
-        """
-        if frames:
-            self.expect(frames)
+    def send(self, requests: Sequence[Request], progress: int) -> None:
+        """Send requests and how far the host is, with one system call; or keep them for later."""
+        self._progress = progress
+        if self._socket is not None:
+            encode = order_wire.encode_request
+            data = b"".join([encode(request) for request in requests]) + b"!P,%d*" % progress
+            if self._outbox:
+                self._outbox += data
+                self._flush()
+            else:
+                self._send(data)
         kept = self._unacknowledged
         kept.extend(requests)
         while len(kept) > MAX_KEPT:
             kept.popleft()
             self.counters["dropped: no acknowledgement"] += 1
-        self._progress = progress
         self.counters["sent"] += len(requests)
-        if self._socket is not None:
-            encode = order_wire.encode_request
-            self._outbox += b"".join([encode(request) for request in requests]) + b"!P,%d*" % progress
-            self._flush()
+
+    def _send(self, data: bytes) -> None:
+        """The usual way: the kernel takes it all."""
+        assert self._socket is not None
+        try:
+            taken = self._socket.send(data)
+        except BlockingIOError:
+            taken = 0
+        except OSError as fault:
+            self._lost(fault)
+            return
+        if taken < len(data):
+            self._outbox += data[taken:]
+            self.counters["postponed: OrderManager slow"] += 1
 
     def expect(self, frames: bytes) -> None:
         """The ledger is to report what the host's lane has reported."""

@@ -222,7 +222,9 @@ class StrategyProcess:
 
     def _tell(self, host: Host, cursor: int) -> None:
         """Requests, and how far the host is: the ledger's lane may go so far."""
-        self._link.send(host.take_requests(), host.take_frames(), cursor)
+        self._link.send(host.take_requests(), cursor)
+        if host.reports:
+            self._link.expect(host.take_frames())  # only now: nothing waits for it
         self._told_seq = cursor
         self._progress_due = time.monotonic() + PROGRESS_S
 

@@ -34,6 +34,7 @@ from trading_lib.wire import (
     encode_control,
     encode_hello,
     encode_session_order,
+    format_quantity,
     parse_number,
     parse_order_id,
     parse_session_order,
@@ -45,6 +46,8 @@ _CHUNK: Final = 600  # bytes of a lane's state in one frame, before base64
 _encode_json: Final = msgspec.json.Encoder().encode
 _decode_json: Final = msgspec.json.Decoder(Report).decode
 
+_MARKET: Final = OrderType.MARKET
+_ROD: Final = TimeInForce.ROD
 _SIDES_READ: Final = {str(side).encode(): side for side in Side}
 _USUAL: Final = re.compile(
     rb"([0-8]\d{18}|\d{18}),(BUY|SELL),(\d{1,15}(?:\.\d{1,15})?),([A-Za-z0-9._/=\-^:]{1,24}),"
@@ -57,6 +60,11 @@ def encode_request(request: Order | CancelRequest) -> bytes:
     if isinstance(request, CancelRequest):
         return f"!CANCEL,{request.timestamp},{request.cause_seq},{request.index},{request.target}*".encode()
     assert request.timestamp is not None
+    if request.type is _MARKET and request.tif is _ROD and not request.tag:  # most are, and ticks wait for it
+        return (
+            f"{request.timestamp},{request.side},{format_quantity(request.quantity)},{request.symbol},"
+            f"{request.price},{request.cause_seq},{request.index},{request.sent_wall}*"
+        ).encode()
     return encode_session_order(
         SessionOrder(
             request.timestamp,

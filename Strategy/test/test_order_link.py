@@ -169,8 +169,8 @@ def test_orders_arrive_with_progress_and_are_kept_until_they_are_acknowledged(
 ) -> None:
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
-        link.send([order(0), order(1)], b"", 20)
-        link.send([order(2)], b"", 21)
+        link.send([order(0), order(1)], 20)
+        link.send([order(2)], 21)
         until(link, lambda: len(desk.received) == 3, desk)
         assert [(r.strategy, r.order) for r in desk.received] == [("sma", order(i)) for i in range(3)]
         assert desk.progress == [20, 21]
@@ -186,7 +186,7 @@ def test_a_cancel_is_a_request_like_any_other(link: OrderLink, port: int) -> Non
     request = CancelRequest("0.0", TS, 1, 0)
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
-        link.send([order(0), request], b"", 20)
+        link.send([order(0), request], 20)
         until(link, lambda: len(desk.inputs) == 3, desk)
         cancels = [found.request for found in desk.inputs if isinstance(found, CancelReceived)]
         assert cancels == [request]
@@ -197,9 +197,9 @@ def test_a_cancel_is_a_request_like_any_other(link: OrderLink, port: int) -> Non
 def test_what_the_host_missed_is_said_before_what_follows(link: OrderLink, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk)
-        link.send([], b"", 20)
+        link.send([], 20)
         link.missed(30)
-        link.send([], b"", 31)
+        link.send([], 31)
         until(link, lambda: len(desk.inputs) == 3, desk)
         assert desk.inputs == [Progress(20, False), Progress(30, True), Progress(31, False)]
 
@@ -226,7 +226,8 @@ def test_a_denied_session_says_why_and_is_asked_for_again(
 def test_it_reconnects_as_who_it_was_with_the_last_report_it_agrees_on(link: OrderLink, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk, executions=40)
-        link.send([order(0)], report(41) + report(42), 20)
+        link.send([order(0)], 20)
+        link.expect(report(41) + report(42))
         until(link, lambda: desk.received, desk)
         desk.say(report(41))
         until(link, lambda: len(link._expected) == 1, desk)
@@ -247,12 +248,12 @@ def test_what_was_not_acknowledged_is_sent_again_under_its_old_ids_and_what_was_
 ) -> None:
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
-        link.send([order(0), order(1), order(2)], b"", 20)
+        link.send([order(0), order(1), order(2)], 20)
         until(link, lambda: len(desk.received) == 3, desk)
         desk.say(wire.encode_control("A", 0, 0))
         until(link, lambda: link.kept == 2, desk)
     until(link, lambda: not link.connected)
-    link.send([order(3)], b"", 25)  # meanwhile
+    link.send([order(3)], 25)  # meanwhile
     assert link.kept == 3
     with desk_on(port) as desk:
         until(link, lambda: link.kept == 0, desk)
@@ -269,7 +270,7 @@ def test_a_connection_lost_over_and_over_loses_no_order(link: OrderLink, port: i
                 join(link, desk)
             until(link, lambda: link.connected, desk)
             for _ in range(50):
-                link.send([order(number)], b"", 20 + number)
+                link.send([order(number)], 20 + number)
                 number += 1
             if k < 3:
                 until(link, lambda: desk.received, desk)
@@ -283,7 +284,8 @@ def test_a_connection_lost_over_and_over_loses_no_order(link: OrderLink, port: i
 def test_begun_anew_it_forgets_what_was_before_and_counts_it(link: OrderLink, port: int) -> None:
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
-        link.send([order(0), order(1)], report(1), 20)
+        link.send([order(0), order(1)], 20)
+        link.expect(report(1))
         link.begin("another", 30)
         until(link, lambda: link.welcome, desk)
         assert desk.hellos[-1] == Hello("sma", "another", "new", 30)
@@ -291,7 +293,7 @@ def test_begun_anew_it_forgets_what_was_before_and_counts_it(link: OrderLink, po
 
 
 def test_at_most_so_many_requests_are_kept_and_the_oldest_are_dropped_and_counted(link: OrderLink) -> None:
-    link.send([order(i) for i in range(MAX_KEPT + 7)], b"", 1)
+    link.send([order(i) for i in range(MAX_KEPT + 7)], 1)
     assert (link.kept, link.counters["dropped: no acknowledgement"]) == (MAX_KEPT, 7)
 
 
@@ -314,7 +316,8 @@ def test_the_link_says_when_it_was_lost_and_found(
 def test_reports_that_are_the_hosts_own_are_agreed_upon(link: OrderLink, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk)
-        link.send([], report(1) + report(2), 20)
+        link.send([], 20)
+        link.expect(report(1) + report(2))
         desk.say(report(1) + report(2))
         until(link, lambda: not link._expected, desk)
         assert link.diverged == ""
@@ -329,7 +332,8 @@ def test_the_first_byte_that_differs_is_a_divergence_and_said_with_both_reports(
     theirs[at] = theirs[at].replace(b"AAPL", b"AAPM")
     with desk_on(port) as desk:
         join(link, desk)
-        link.send([], b"".join(own), 20)
+        link.send([], 20)
+        link.expect(b"".join(own))
         desk.say(b"".join(theirs))
         until(link, lambda: link.diverged, desk)
         assert link.diverged == (
@@ -393,7 +397,7 @@ def fill(link: OrderLink) -> int:
     """Send until the kernel takes no more; how many orders."""
     sent = 0
     while not link._outbox:
-        link.send([order(sent + i, "A" * 24) for i in range(100)], b"", sent)
+        link.send([order(sent + i, "A" * 24) for i in range(100)], sent)
         sent += 100
     return sent
 
@@ -425,7 +429,7 @@ def test_a_server_that_never_answers_the_hello_holds_no_call_up(link: OrderLink,
         connection, _ = server.accept()
         with connection:
             for i in range(1000):  # all this returns while the server is silent
-                link.send([order(i)], b"", i)
+                link.send([order(i)], i)
                 link.tend()
             assert (link.connected, link.kept) == (False, 1000)
 
@@ -435,7 +439,7 @@ def test_a_server_that_stops_reading_holds_no_call_up_and_no_order_is_cut_or_los
 ) -> None:
     with welcomed(link, port) as connection:
         sent = fill(link)
-        link.send([order(sent + i, "A" * 24) for i in range(100)], b"", sent)  # returns all the same
+        link.send([order(sent + i, "A" * 24) for i in range(100)], sent)  # returns all the same
         assert link.counters["postponed: OrderManager slow"] > 0
         assert read_causes(link, connection, sent + 100) == list(range(sent + 100))
 
@@ -447,7 +451,7 @@ def test_a_server_that_reads_nothing_for_long_loses_its_connection_and_the_order
     with caplog.at_level(logging.INFO), welcomed(link, port):
         sent = fill(link)
         while link.connected:
-            link.send([order(sent)], b"", sent)
+            link.send([order(sent)], sent)
             sent += 1
         assert link.kept == sent
     assert "order link lost: the OrderManager does not read" in caplog.messages
@@ -487,7 +491,7 @@ def test_what_else_a_server_says_is_logged(
 def test_closing_waits_for_the_acknowledgements_and_says_farewell(port: int) -> None:
     link = OrderLink("127.0.0.1", port, "sma", LOG)
     with welcomed(link, port) as connection:
-        link.send([order(i) for i in range(10)], b"", 20)
+        link.send([order(i) for i in range(10)], 20)
         connection.sendall(wire.encode_control("A", 9, 0))
         link.close(30.0)  # which returns as soon as all is acknowledged
         data = b""
@@ -499,7 +503,7 @@ def test_closing_waits_for_the_acknowledgements_and_says_farewell(port: int) -> 
 
 def test_closing_without_an_order_manager_counts_what_is_lost(port: int) -> None:
     link = OrderLink("127.0.0.1", port, "sma", LOG)
-    link.send([order(i) for i in range(10)], b"", 20)
+    link.send([order(i) for i in range(10)], 20)
     link.close(0.1)
     assert link.counters["lost at the end"] == 10
 
