@@ -4,7 +4,8 @@ from config import Config
 from runtime.run_folder import run_folder
 from trading_lib.broker import Terms
 from trading_lib.control import Action, read_actions
-from trading_lib.lane import Instrument, Lane
+from trading_lib.lane import Lane
+from trading_lib.lane_books import Instrument
 from trading_lib.risk import Limits
 
 

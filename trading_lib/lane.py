@@ -14,21 +14,19 @@ from typing import Final
 
 import msgspec
 
-from trading_lib.broker import NEVER, TRIGGERED, Broker, Outcome, Terms, Working, draw
+from trading_lib.broker import NEVER, Broker, Terms, Working, draw
 from trading_lib.control import Action, Cancel, Costs
+from trading_lib.lane_books import Instrument, LaneBooks
 from trading_lib.models import (
-    Account,
     CancelRequest,
     Kind,
     Order,
     OrderStatus,
     OrderType,
-    Report,
     Side,
     TimeInForce,
 )
-from trading_lib.money import PRICE_SCALE, QTY_SCALE, commission, scaled, slipped
-from trading_lib.portfolio import Portfolio
+from trading_lib.money import PRICE_SCALE, QTY_SCALE, scaled, slipped
 from trading_lib.risk import Exposure, Limits, Risk
 from trading_lib.sessions import SessionHours, utc_midnight_after
 
@@ -48,14 +46,7 @@ LATENCIES_KEPT: Final = 8  # more changes while one order travels count as the o
 Request = Order | CancelRequest
 
 
-class Instrument(msgspec.Struct, frozen=True):
-    """What a lane needs to know of a symbol."""
-
-    multiplier: float = 1.0
-    session: str | None = None
-
-
-class Lane:
+class Lane(LaneBooks):
     """One strategy's orders and money. `reports` and `accounts` collect what the caller takes away.
 
     `account_every`: an Account row at the first tick of every so many tape records; 0 for none.
@@ -73,25 +64,13 @@ class Lane:
         account_every: int = 0,
         action: Callable[[int], Action | None] = lambda _: None,
     ) -> None:
-        self.strategy_id = strategy_id
-        self.broker = Broker(strategy_id, terms)
-        self.risk = Risk(limits)
         instruments = instruments or {}
-        self._multipliers = {symbol: i.multiplier for symbol, i in instruments.items()}
-        self.portfolio = Portfolio(cash, self._multipliers, keep_trades=False)
-        self.reports: list[Report] = []
-        self.accounts: list[Account] = []
-        self.prices = self.broker.prices
+        super().__init__(Broker(strategy_id, terms), cash, instruments, bool(account_every))
+        self.risk = Risk(limits)
         self.watched = self.broker.watched
-        self.open: dict[str, Working] = {}
-        self.ts = 0  # event time of the last record
-        self.seq = -1  # its place on the tape
         self.next_seq = 0  # of the record to come
-        self.epoch = 0
         self.epoch_seq = -1  # of the EPOCH record that began this one
         self.wake_ts = -1  # a record later than this has something to settle first
-        self.orders = 0
-        self.executions = 0
         self.last_id = (-1, -1)
         self.travelling = 0  # requests that have not arrived
         self.due: list[tuple[int, int, int, Request]] = []  # a heap of arrivals by time and client order id
@@ -101,7 +80,6 @@ class Lane:
         self.next_day = 0
         self.blind_below = -1  # seq of the first record after some that were missed
         self.next_account = 0 if account_every else NEVER
-        self.unfilled: dict[str, int] = {}  # signed, of market orders on their way or working, by symbol
         self.action = action
         self.blind = False  # records were missed: who arrived meanwhile cannot be filled
         self._account_every = account_every
@@ -167,6 +145,11 @@ class Lane:
         if seq >= self.next_seq:
             self.seq, self.next_seq = seq, seq + 1
 
+    def _account_row(self, symbol: str) -> None:
+        """The row that is due every so many records."""
+        self.next_account = (self.seq // self._account_every + 1) * self._account_every
+        self._account("interval", symbol, self.ts)
+
     def tick(self, seq: int, ts: int, symbol: str, price: float) -> None:
         """A tick, after what is due before it. To be called when `ts > wake_ts` or the symbol is watched."""
         self.seq = seq
@@ -205,28 +188,10 @@ class Lane:
 
     # -------------------------------------------------------------------------------------------- views
 
-    def position(self, symbol: str) -> float:
-        """Filled and unfilled: what the position will be when every market order is done."""
-        filled = self.portfolio.position(symbol)
-        unfilled = self.unfilled.get(symbol)
-        return (scaled(filled, QTY_SCALE) + unfilled) / QTY_SCALE if unfilled else filled
-
     @property
     def busy(self) -> bool:
         """Whether any order travels or works."""
         return bool(self.open) or self.travelling > 0
-
-    def equity(self) -> float:
-        """The account's worth at the last prices."""
-        self._mark()
-        return self.portfolio.equity
-
-    def _mark(self) -> None:
-        portfolio, prices = self.portfolio, self.prices
-        for symbol in portfolio.held:
-            price = prices.get(symbol)
-            if price is not None:
-                portfolio.mark(symbol, price, self.ts)
 
     # ------------------------------------------------------------------------------------------ settling
 
@@ -432,118 +397,6 @@ class Lane:
             flatten = self.risk.limits.kill_switch_flatten if action.flatten is None else action.flatten
             if flatten:
                 self._close_positions(FLATTEN_TAG, cost=True)
-
-    # ------------------------------------------------------------------------------------------- reports
-
-    def _report(self, outcome: Outcome, at: int) -> None:
-        """What the broker decided, as reports and as money."""
-        working = outcome.working
-        if outcome.qty:
-            self._fill_report(working, outcome.qty, outcome.price, outcome.reference, at)
-        elif outcome.reason == TRIGGERED:
-            status = OrderStatus.PARTIALLY_FILLED if working.cum else OrderStatus.NEW
-            self._emit(working, status, at, outcome.reference, reason=TRIGGERED)
-        else:
-            self._finish(working, OrderStatus.CANCELED, at, outcome.reason)
-
-    def _fill_report(
-        self, working: Working, qty: int, price: float, reference: float, at: int, free: bool = False
-    ) -> None:
-        order, terms = working.order, self.broker.terms
-        filled = qty / QTY_SCALE
-        cost = 0.0
-        if not free:
-            fixed = terms.commission_fixed if working.cum == qty else 0.0  # with an order's first fill
-            multiplier = self._multipliers.get(order.symbol, 1.0)
-            cost = commission(price, filled, terms.commission_bps, fixed, multiplier)
-        if order.is_market:
-            self.count_unfilled(order, -qty if working.id in self.open else 0)
-        if not working.leaves:
-            self.open.pop(working.id, None)
-        status = OrderStatus.PARTIALLY_FILLED if working.leaves else OrderStatus.FILLED
-        report = self._emit(working, status, at, reference, price, filled, cost)
-        fill = report.fill
-        assert fill is not None
-        self.portfolio.apply(fill)
-        if self._account_every:
-            self._account("fill", report.symbol, at)
-
-    def _finish(self, working: Working, status: OrderStatus, at: int, reason: str) -> None:
-        """An order is done without being filled, or not wholly."""
-        self.open.pop(working.id, None)
-        if working.order.is_market:
-            self.count_unfilled(working.order, -working.leaves)
-        self._emit(working, status, at, reason=reason)
-
-    def _emit(
-        self,
-        working: Working,
-        status: OrderStatus,
-        at: int,
-        reference: float = 0.0,
-        price: float = 0.0,
-        qty: float = 0.0,
-        cost: float = 0.0,
-        reason: str = "",
-    ) -> Report:
-        order, cum = working.order, working.cum
-        self.executions += 1
-        assert order.timestamp is not None
-        report = Report(
-            self.strategy_id,
-            working.id,
-            working.order_id,
-            self.executions,
-            status,
-            order.symbol,
-            order.side,
-            order.quantity,
-            self.epoch,
-            self.seq,
-            at,
-            qty,
-            price,
-            cum / QTY_SCALE,
-            0.0 if status.final else working.leaves / QTY_SCALE,
-            working.paid / (cum * PRICE_SCALE) if cum else 0.0,
-            cost,
-            reference,
-            working.arrived - order.timestamp,
-            reason,
-            order.tag,
-        )
-        self.reports.append(report)
-        return report
-
-    def count_unfilled(self, order: Order, qty: int) -> None:
-        """Add to what market orders on their way will buy (or, the other way round, sell)."""
-        if order.is_market:
-            left = self.unfilled.get(order.symbol, 0) + order.side.sign * qty
-            if left:
-                self.unfilled[order.symbol] = left
-            else:
-                self.unfilled.pop(order.symbol, None)
-
-    def _account_row(self, symbol: str) -> None:
-        """The row that is due every so many records."""
-        self.next_account = (self.seq // self._account_every + 1) * self._account_every
-        self._account("interval", symbol, self.ts)
-
-    def _account(self, cause: str, symbol: str, ts: int) -> None:
-        self._mark()
-        self.accounts.append(
-            Account(
-                self.strategy_id,
-                self.epoch,
-                self.seq,
-                ts,
-                cause,
-                symbol,
-                self.prices.get(symbol, 0.0),
-                self.portfolio.positions,
-                *self.portfolio.summary(),
-            )
-        )
 
 
 def _malformed(order: Order, working: Working) -> str | None:

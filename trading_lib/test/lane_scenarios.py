@@ -8,7 +8,8 @@ import msgspec
 
 from trading_lib.broker import Terms
 from trading_lib.control import Action, Cancel, Costs, KillSwitch
-from trading_lib.lane import Instrument, Lane, Record, Request
+from trading_lib.lane import Lane, Record, Request
+from trading_lib.lane_books import Instrument
 from trading_lib.models import NS_PER_S, CancelRequest, Kind, Order, OrderType, Side, TimeInForce
 from trading_lib.risk import Limits
 from trading_lib.test.naive_lane import Event

@@ -283,7 +283,10 @@ def test_the_step_is_a_second_or_the_longest_median_gap() -> None:
 
 
 def test_the_basis_of_a_year_is_stated() -> None:
-    assert year_basis(NS_PER_S, sessions=True) == (252 * 6.5 * 3600, "252 × 6.5 × 3600 s a year, steps of 1 s")
+    assert year_basis(NS_PER_S, sessions=True) == (
+        252 * 6.5 * 3600,
+        "252 × 6.5 × 3600 s a year, steps of 1 s",
+    )
     assert year_basis(2 * NS_PER_S, sessions=False) == (365 * 43_200, "365 × 86400 s a year, steps of 2 s")
     assert year_basis(DAY, sessions=True) == (252, "252 days a year, steps of 1 d")
     assert year_basis(DAY, sessions=False).periods_per_year == 365
