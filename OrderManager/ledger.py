@@ -325,8 +325,6 @@ class Ledger:
     def _collect(self, desk: LaneDesk, *, tell: bool = True) -> None:
         """What a lane has done since the last time goes into the batch, and will be told after it."""
         lane = desk.lane
-        if lane.strategy_id == PLAIN_STRATEGY and not lane.orders:
-            lane.accounts.clear()  # nobody trades there: its money is nobody's result
         if not lane.reports and not lane.accounts:
             return
         encoded = [records.encode(report) for report in lane.reports]

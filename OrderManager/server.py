@@ -11,10 +11,11 @@ from typing import Final, NamedTuple, Protocol, Self
 from OrderManager.models import CancelRequest, Order
 from runtime.loop import READ, WRITE, EventLoop, accept, listen
 from trading_lib import order_wire, wire
+from trading_lib.models import MANUAL
 
 READ_BYTES: Final = 1 << 16  # some 1,000 orders; then the other clients have their turn
 MAX_OUTBOX: Final = 8 << 20  # bytes of reports for a session that does not read; then it is disconnected
-PLAIN_STRATEGY: Final = "manual"  # whose orders a plain client's are
+PLAIN_STRATEGY: Final = MANUAL  # whose orders a plain client's are
 _HTTP_PREFIX: Final = 8  # bytes: the longest HTTP method and its space
 
 

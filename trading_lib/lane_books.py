@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from trading_lib.broker import TRIGGERED, Broker, Outcome, Working
-from trading_lib.models import Account, Order, OrderStatus, Report
+from trading_lib.models import MANUAL, Account, Order, OrderStatus, Report
 from trading_lib.money import PRICE_SCALE, QTY_SCALE, commission, scaled
 from trading_lib.portfolio import Portfolio
 
@@ -147,6 +147,8 @@ class LaneBooks:
                 self.unfilled.pop(order.symbol, None)
 
     def _account(self, cause: str, symbol: str, ts: int) -> None:
+        if self.strategy_id == MANUAL and not self.orders:
+            return  # nobody has traded there: its money is nobody's result
         self._mark()
         self.accounts.append(
             Account(

@@ -13,6 +13,7 @@ import msgspec
 from trading_lib import wire
 
 NS_PER_S: Final = 1_000_000_000
+MANUAL: Final = "manual"  # the strategy that plain clients' orders belong to
 
 
 class Kind(enum.IntEnum):
