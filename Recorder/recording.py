@@ -79,6 +79,7 @@ class Recording:
         self._rows: LedgerRows | None = None
         self._finished = False  # and the rows' files closed
         self._feed: JournalFeed | None = None
+        self._symbols: tuple[str, ...] = ()  # those with a column in equity.csv
         self.journal_fault = ""  # why the journal cannot be followed
         self._places: deque[Frontier] = deque(maxlen=PLACES_KEPT)
         self._epoch_seq = -1
@@ -133,13 +134,13 @@ class Recording:
             return False
         try:
             if self._feed is None:
-                self._begin_journal(self._columns())
+                self._begin_journal()
             assert self._feed is not None and self._rows is not None
             facts = self._feed.take()
         except JournalMissing:
             return False
         except JournalCut:  # what it had not made durable was withdrawn: nobody was told, neither are we
-            self._begin_journal(self._columns())
+            self._leave_journal()
             return True
         except JournalError as fault:
             self.journal_fault = str(fault)
@@ -152,20 +153,26 @@ class Recording:
             if isinstance(fact.record, Horizon):
                 self._rows.release(fact.record.seq, self._frontier_at(fact.record.seq))
         if self._rows.wider:
-            self._begin_journal(self._rows.wider)
+            self._symbols = self._rows.wider
+            self._leave_journal()
         return True
 
-    def _begin_journal(self, symbols: Sequence[str]) -> None:
+    def _begin_journal(self) -> None:
         """Read the journal from its first record on; what it gave already is found in the files."""
         feed = JournalFeed(self.folder / "journal.bin")
-        if self._feed is not None:
-            self._feed.close()
         if self._rows is not None:
             self._rows.close()
         multipliers = {symbol: each.multiplier for symbol, each in self._config.instruments.items()}
         self._feed = feed
-        self._rows = LedgerRows(self.folder, symbols, multipliers)
+        self._symbols = self._symbols or self._columns()
+        self._rows = LedgerRows(self.folder, self._symbols, multipliers)
         self._events.begin_again()
+
+    def _leave_journal(self) -> None:
+        """The next step begins it again."""
+        assert self._feed is not None
+        self._feed.close()
+        self._feed = None
 
     def _columns(self) -> tuple[str, ...]:
         """The symbols of equity.csv: those configured, and others that an earlier Recorder came upon."""
