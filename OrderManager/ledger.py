@@ -39,6 +39,7 @@ from trading_lib import order_wire
 from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import restore, take_head, take_state
 from trading_lib.portfolio import Portfolio, PortfolioState
+from trading_lib.wire import encode_control
 
 REQUESTS_AT_ONCE: Final = 512  # per lane, between two writes of the journal: some 15 ms …
 RECORDS_AT_ONCE: Final = 1 << 15  # … and so many records: some 10 ms
@@ -244,14 +245,21 @@ class Ledger:
         desk = self.desks[strategy_id]
         record = self.market.record(request.cause_seq)
         if request.cause_seq >= self.market.tail:
-            self.counters["refused: no such tape record yet"] += 1
+            self._refuse(desk, "there is no such tape record yet")
         elif record is not None and record[1] != request.timestamp:
-            self.counters["refused: not the time of its tape record"] += 1
+            self._refuse(desk, "its time is not that of its tape record")
         elif desk.accept(request):
             self._urgent = True
-            self._add(records.Taken(desk.lane.strategy_id, number, wall, request))
+            self._add(records.Taken(strategy_id, number, wall, request))
         else:
             self.counters["seen before"] += 1
+
+    def _refuse(self, desk: LaneDesk, reason: str) -> None:
+        """A request that no honest host sends: the session ends, and its client hears why."""
+        self.counters[f"refused: {reason}"] += 1
+        if desk.client is not None:
+            desk.client.send(encode_control("ERROR", f"a request is refused: {reason}"))
+            desk.client.hopeless = True
 
     def _take_plain(self, inputs: Sequence[Input]) -> None:
         """Plain orders take the tape head's time on receipt, whatever they say."""

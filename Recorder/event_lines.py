@@ -69,6 +69,8 @@ def event_of(record: records.JournalRecord, number: int, place: int, horizon: in
             kind = "order" if isinstance(record.request, Order) else "cancel"
             identity = {"strategy_id": record.strategy_id, "number": record.number, "wall": str(record.wall)}
             request = {"client_order_id": record.request.client_order_id, **_fields(record.request)}
+            if "type" in request:
+                request["order_type"] = request.pop("type")
             seq, rank, line = record.request.cause_seq, 3, {"type": kind, **identity, **request}
         case records.Note():
             seq, rank, line = record.seq, 4, {"type": "note", **_fields(record)}

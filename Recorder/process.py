@@ -20,7 +20,7 @@ from runtime.part import Part
 from runtime.run_folder import open_run_folder
 from shared_memory_utils import RECORD_DTYPE, SegmentError, SharedPriceBook, TapeReader
 
-NICENESS: Final = 10
+NICENESS: Final = 10  # where the system knows no idle class
 COPIED: Final = 1 << 16  # tape records copied at once, at most
 COPIES: Final = 16  # of so many before anything else has its turn, when there are that many
 IDLE_S: Final = 0.05  # asleep on the tape so long, at most: then the journal is looked at
@@ -220,7 +220,15 @@ class RecorderProcess:
         return {"stopped": self._stopped, "attached": source is not None, "lag": lag, **counts}
 
 
+def in_nobodys_way() -> None:
+    """Run only where a processor has nothing else to do: whoever wakes up takes it from us at once."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.nice(NICENESS)
+
+
 def serve(part: Part, config: Config) -> None:
     """Run the Recorder until it is told to stop."""
-    os.nice(NICENESS)
+    in_nobodys_way()
     RecorderProcess(part, config).run()

@@ -12,15 +12,19 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import msgspec
+
+
+PIECE: Final = 1 << 14  # bytes per system call: while one runs, many kernels let nobody else have its processor
 
 
 def write_all(fd: int, data: bytes, offset: int) -> None:
     """Write all of `data` at `offset`. Raises OSError, and then some of it may be there."""
     rest = memoryview(data)
     while rest:
-        written = os.pwrite(fd, rest, offset)
+        written = os.pwrite(fd, rest[:PIECE], offset)
         rest, offset = rest[written:], offset + written
 
 

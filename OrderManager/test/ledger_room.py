@@ -96,6 +96,7 @@ class Client(Connection):
         self.lane = b""
         self.acknowledged: list[tuple[int, int]] = []
         self.reports: list[Report] = []
+        self.errors: list[str] = []
         self._on_send = on_send
 
     def send(self, data: bytes) -> None:
@@ -107,6 +108,8 @@ class Client(Connection):
             elif frame.startswith(b"!A,"):
                 cause, index = map(int, frame.split(b",")[1:])
                 self.acknowledged.append((cause, index))
+            elif frame.startswith(b"!ERROR,"):
+                self.errors.append(frame.decode())
             else:
                 raise AssertionError(frame)
 

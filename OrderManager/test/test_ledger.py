@@ -131,7 +131,10 @@ def test_an_order_cannot_claim_another_time_than_its_records(room: Room, market:
     early = Order("AAPL", 1, 10.0, Side.BUY, ts_of(3) - 1, 3, 0)
     room.send(client, early, 10)
     assert (client.acknowledged, client.reports) == ([], [])
-    assert room.ledger.counters["refused: not the time of its tape record"] == 1
+    reason = "its time is not that of its tape record"
+    assert client.errors == [f"!ERROR,a request is refused: {reason}"]
+    assert client.hopeless  # the server hangs up: what is lost is not lost silently
+    assert room.ledger.counters[f"refused: {reason}"] == 1
 
 
 def test_an_order_cannot_name_a_record_that_is_not_there_yet(room: Room, market: Tape) -> None:
@@ -139,10 +142,10 @@ def test_an_order_cannot_name_a_record_that_is_not_there_yet(room: Room, market:
     client = room.join("sma")
     room.send(client, order(10), 10)
     assert (client.acknowledged, client.reports) == ([], [])
-    assert room.ledger.counters["refused: no such tape record yet"] == 1
-    market.put(10.0)
-    room.send(client, order(10), 11)
-    assert client.acknowledged == [(10, 0)]
+    reason = "there is no such tape record yet"
+    assert client.errors == [f"!ERROR,a request is refused: {reason}"]
+    assert client.hopeless
+    assert room.ledger.counters[f"refused: {reason}"] == 1
 
 
 def test_progress_beyond_the_tapes_head_is_not_believed(room: Room, market: Tape) -> None:
