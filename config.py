@@ -49,7 +49,9 @@ class Instrument(Section, frozen=True):
     tick_size: Annotated[float, Meta(ge=1e-15, le=1e9)] = 0.0001
     multiplier: Positive = 1.0
     currency: str = "USD"
-    session: Annotated[str, Meta(pattern=SESSION)] | None = None  # "09:30-16:00 America/New_York"; no zone: UTC
+    session: Annotated[str, Meta(pattern=SESSION)] | None = (
+        None  # "09:30-16:00 America/New_York"; no zone: UTC
+    )
     settlement: Literal["cash_and_carry"] = "cash_and_carry"
 
 
@@ -203,7 +205,9 @@ class RecorderSection(Section, frozen=True):
     ticks_in_events: bool = True  # `tape.bin` has them all in any case
     rotate_mb: Annotated[int, Meta(ge=1, le=1 << 20)] = 512  # events.jsonl and tape.bin begin a new file
     keep_files: Annotated[int, Meta(ge=1, le=10_000)] = 16  # of each, the oldest are deleted
-    min_free_mb: Annotated[int, Meta(ge=0, le=1 << 24)] = 200  # below it recording stops, so that trading goes on
+    min_free_mb: Annotated[int, Meta(ge=0, le=1 << 24)] = (
+        200  # below it recording stops, so that trading goes on
+    )
     report: bool = True  # write report.html when the run ends
 
 

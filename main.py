@@ -44,7 +44,8 @@ def supervise(path: Path, verbose: int) -> int:
             with Supervisor(path, config, log, view.say, verbose) as supervisor:
                 view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
                 exit_code = supervisor.run(view.show)
-            if config.Recorder.enabled and config.Recorder.report and not supervisor.forced:
+            wanted = config.Recorder.enabled and config.Recorder.report
+            if wanted and exit_code != EXIT_CONFIG and not supervisor.forced:
                 presses = supervisor.interrupts
                 write_report(
                     supervisor.run_dir,

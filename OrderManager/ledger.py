@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from OrderManager import records
-from OrderManager.journal import CHECKPOINT_EVERY, Journal, JournalMissing
+from OrderManager.journal import CHECKPOINT_EVERY, Journal, JournalError, JournalMissing
 from OrderManager.lane_desk import LaneDesk
 from OrderManager.market import Market
 from OrderManager.recovery import Recovery
@@ -106,7 +106,7 @@ class Ledger:
             return Journal.create(path, self.market.run_id)
         if journal.run_id != self.market.run_id:
             journal.close()
-            raise SessionDenied(f"{path} is of run {journal.run_id}")
+            raise JournalError(path, f"is of run {journal.run_id}")
         self._log.warning(
             "recovered %d orders of %d strategies from the journal%s",
             recovery.orders,

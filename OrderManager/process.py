@@ -154,9 +154,9 @@ class Office:
         try:
             self._working_ledger().take(client, inputs)
         except SessionDenied as fault:
-            self.refused[str(fault)] += len(received)
-            if self.refused[str(fault)] == len(received):
+            if received and not self.refused[str(fault)]:
                 self._part.log.error("orders are refused: %s", fault)
+            self.refused[str(fault)] += len(received)
             client.hopeless = client.strategy is not None
         self._tell_divergence(client, inputs)
 

@@ -33,7 +33,7 @@ class Note(msgspec.Struct, frozen=True, tag="note", array_like=True):
 
     strategy_id: str
     seq: int
-    what: str  # restart, reconnect, missed, diverged, manual order
+    what: str  # restart, host lost, missed, diverged
     detail: str = ""
 
 

@@ -88,7 +88,7 @@ class LedgerRows:
         self._tables = (self._trades, self._matched, self._equity)
         self._inputs = Retraced(folder / "inputs.jsonl")
         self._portfolios: dict[str, Portfolio] = {}
-        self._open: dict[str, set[str]] = {}  # client order ids by strategy
+        self._open: dict[str, dict[str, float]] = {}  # client order ids by strategy, and their limit prices
         self.wider: tuple[str, ...] = ()
         self.fills = self.recoveries = self.manual_orders = 0
         self.notes: Counter[str] = Counter()
@@ -124,12 +124,15 @@ class LedgerRows:
 
     def _taken(self, taken: records.Taken) -> None:
         if isinstance(taken.request, Order):
-            self._open.setdefault(taken.strategy_id, set()).add(taken.request.client_order_id or "")
+            open_orders = self._open.setdefault(taken.strategy_id, {})
+            open_orders[taken.request.client_order_id or ""] = taken.request.limit_price
             self.manual_orders += taken.strategy_id == MANUAL
 
     def _report(self, report: Report) -> None:
+        open_orders = self._open.get(report.strategy_id, {})
+        limit = open_orders.get(report.client_order_id, 0.0)
         if report.status.final:
-            self._open.get(report.strategy_id, set()).discard(report.client_order_id)
+            open_orders.pop(report.client_order_id, None)
         fill = report.fill
         if fill is None:
             return
@@ -147,7 +150,14 @@ class LedgerRows:
         key = (*when, int(cause), int(index), report.exec_id)
         cells = (
             *(*when, report.client_order_id, fill.symbol, str(fill.side)),
-            *(fill.qty, fill.price, fill.commission, slippage_bps(report), report.latency_ns / 1e6, fill.tag),
+            *(
+                fill.qty,
+                fill.price,
+                fill.commission,
+                slippage_bps(report, limit),
+                report.latency_ns / 1e6,
+                fill.tag,
+            ),
         )
         self._trades.waiting.append(_Row(key, report.seq, cells))
 
@@ -203,10 +213,15 @@ class LedgerRows:
         self._inputs.close()
 
 
-def slippage_bps(report: Report) -> float | str:
-    """How far a fill is from its reference price, in basis points, to the worse side positive; '' if unknown."""
+def slippage_bps(report: Report, limit_price: float = 0.0) -> float | str:
+    """How far a fill is from its reference price, in basis points, to the worse side positive; '' if unknown.
+
+    What is filled at its limit has none: the tick that filled it was beyond the limit, by chance so far.
+    """
     if not report.reference:
         return ""
+    if report.last_px == limit_price:
+        return 0.0
     price_n, price_d = exact(report.last_px)
     reference_n, reference_d = exact(report.reference)
     away = price_n * reference_d - reference_n * price_d

@@ -16,8 +16,9 @@ from typing import Final
 
 import msgspec
 
-
-PIECE: Final = 1 << 14  # bytes per system call: while one runs, many kernels let nobody else have its processor
+PIECE: Final = (
+    1 << 14
+)  # bytes per system call: while one runs, many kernels let nobody else have its processor
 
 
 def write_all(fd: int, data: bytes, offset: int) -> None:

@@ -217,7 +217,9 @@ class StrategyProcess:
     def _tell_sometimes(self, host: Host, cursor: int) -> None:
         """The ledger need not hear of every batch, and a send for each would cost the ticks their time."""
         now = time.monotonic()
-        if cursor != self._told_seq and now >= self._progress_due - (OPEN_SOONER_S if host.lane.busy else 0.0):
+        if cursor != self._told_seq and now >= self._progress_due - (
+            OPEN_SOONER_S if host.lane.busy else 0.0
+        ):
             self._tell(host, cursor)
 
     def _tell(self, host: Host, cursor: int) -> None:

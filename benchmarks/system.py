@@ -25,7 +25,7 @@ import psutil
 
 from runtime.child import Child, State
 from runtime.loop import EventLoop
-from runtime.supervisor import SCRIPTS
+from runtime.supervisor import OPTIONAL, SCRIPTS
 from shared_memory_utils import SegmentError, TapeReader, unlink_all
 from testing.harness import ROOT, system_config, write_config
 
@@ -109,7 +109,7 @@ class System:
         self._printed: deque[str] = deque(maxlen=LINES_KEPT)
         self.children = {
             name: Child(name, ROOT / script, self._on_line)
-            for name, script in SCRIPTS.items()
+            for name, script in (SCRIPTS | OPTIONAL).items()
             if name in parts
         }
         self._stopping = False
@@ -192,7 +192,7 @@ class System:
     def stop(self) -> dict[str, dict[str, Any]]:
         """Stop in the order of the stream; returns each part's last status: the final counts."""
         self._stopping = True
-        for name in ("gateway", "strategy", "order_manager", "orderbook"):
+        for name in ("gateway", "strategy", "order_manager", "recorder", "orderbook"):
             child = self.children.get(name)
             if child is None or child.pid is None:
                 continue

@@ -20,6 +20,7 @@ _STATE_STYLE = {
 SHORTEST_LOOK_S: Final = 0.5  # statuses come once a second; what comes sooner is the last one of a run
 ORDERS_SHOWN: Final = 2  # with these …
 LANES_SHOWN: Final = 2  # … and these the table fits a terminal of 24 lines
+POSITIONS_SHOWN: Final = 2  # of each, and how many more
 UNACKNOWLEDGED_SHOWN: Final = 1000  # some are always on their way
 BEHIND: Final = 1000  # records: a strategy that lags by more has a problem worth showing
 
@@ -87,10 +88,13 @@ def money(parts: dict[str, Any]) -> list[str]:
 
 
 def _money_line(lane: dict[str, Any]) -> str:
-    held = ", ".join(f"{symbol} {quantity:g}" for symbol, quantity in lane["positions"].items())
+    """At most 70 columns, so that it fits beside its heading."""
+    held = [f"{symbol} {quantity:g}" for symbol, quantity in lane["positions"].items()]
+    more = f" +{len(held) - POSITIONS_SHOWN}" if len(held) > POSITIONS_SHOWN else ""
+    profit = lane["realized"] + lane["unrealized"] - lane["commission"]
     return (
-        f"{lane['strategy_id']:<12} equity {lane['equity']:,.2f}  realized {lane['realized']:+,.2f}  "
-        f"unrealized {lane['unrealized']:+,.2f}  commission {lane['commission']:,.2f}  {held or 'flat'}"
+        f"{lane['strategy_id'][:12]:<12} {lane['equity']:>14,.2f} ({profit:+,.2f})  "
+        f"{', '.join(held[:POSITIONS_SHOWN]) or 'flat'}{more}"
     )
 
 

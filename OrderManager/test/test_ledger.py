@@ -503,7 +503,7 @@ def test_a_journal_of_another_run_is_refused(room: Room, tmp_path: Path) -> None
         market_of_another_run = Tape(f"{market.name}-other", run_id="run-2")
         try:
             (tmp_path / "other" / "journal.bin").write_bytes(text)
-            with pytest.raises(SessionDenied, match="is of run run-1"):
+            with pytest.raises(JournalError, match="is of run run-1"):
                 Room(tmp_path / "other", market_of_another_run)
         finally:
             market_of_another_run.close()
