@@ -63,6 +63,7 @@ class Run(Section, frozen=True):
     duration_s: Annotated[float, Meta(ge=0, le=9e9)] = 0.0  # event time; 0: until stopped
     export_dir: str = "runs"
     log_dir: str = "logs"
+    keep_awake: bool = False  # processors do not sleep while ticks come: quicker, at the price of electricity
     resume: str | None = None  # folder of an earlier run whose positions and cash this one begins with
 
     @property

@@ -8,6 +8,7 @@ from typing import Final
 from OrderManager.market import Market
 from OrderManager.server import Connection
 from trading_lib import order_wire, wire
+from trading_lib.broker import NEVER
 from trading_lib.lane import Lane, Request
 
 GRACE_S: Final = 5.0  # a lost host may come back for so long before its lane runs on without it
@@ -29,6 +30,16 @@ class LaneDesk:
         self.to_acknowledge = False
         self.behind = False  # there is more that the lane may do now
         self._told: deque[tuple[int, bytes]] = deque(maxlen=REPORTS_KEPT)
+
+    def begin_tape(self) -> None:
+        """The tape began anew inside the run: what it says first ends the epoch of the old one."""
+        lane = self.lane
+        lane.seq = lane.epoch_seq = lane.blind_below = -1
+        lane.next_seq = 0
+        lane.next_account = min(lane.next_account, 0) if lane.next_account != NEVER else NEVER
+        self.last_id = lane.last_id = (-1, -1)
+        self.queue.clear()
+        self.to_acknowledge = False
 
     def accept(self, request: Request) -> bool:
         """Queue a request; False for one whose id was seen before: it is answered, never executed again."""

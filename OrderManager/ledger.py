@@ -90,12 +90,20 @@ class Ledger:
         self.journal = self._open_journal(folder / "journal.bin", recovery)
         self.orders = recovery.orders
         self.desks = recovery.desks
+        began_anew = any(desk.lane.next_seq > market.tail for desk in self.desks.values())
         for desk in self.desks.values():
+            if began_anew:
+                desk.begin_tape()
+                self._note(desk.lane, "tape began anew")
             self._resume(desk)
         if PLAIN_STRATEGY not in self.desks:
             lane = self._make(PLAIN_STRATEGY)
             lane.next_seq = max(0, market.tail - market.capacity)
             self._open_lane(lane)
+        if began_anew:
+            log.warning("the tape of run %s began anew: its records are numbered from 0 again", market.run_id)
+            self._commit()
+            self._checkpoint()  # client order ids begin again, too: a recovery must not see the old ones
 
     # ----------------------------------------------------------------------------------------- beginning
 
@@ -191,6 +199,8 @@ class Ledger:
         return frames, desk.lane.next_seq
 
     def _check(self, hello: Hello) -> None:
+        if self.market.closed:
+            raise SessionDenied("the tape has ended")
         token = read_token(self.folder)
         if token is None or not hmac.compare_digest(token, hello.token):
             raise SessionDenied(f"wrong token: it is in {self.folder.name}/token")

@@ -76,8 +76,8 @@ class Part:
 
     def die_with_supervisor(self) -> None:
         """Have the kernel kill this process when main.py dies. Only for a part that owns nothing with a name."""
-        if self._link is not None and sys.platform == "linux":
-            ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if self._link is not None:
+            die_with_parent()
 
     def watch(self, loop: EventLoop) -> None:
         """Have `loop` return at once when a stop is asked for or the supervisor has died."""
@@ -220,6 +220,12 @@ def allow_many_descriptors() -> None:
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def precise_timers() -> None:

@@ -35,6 +35,7 @@ STOP_SHARES: Final = {  # of 2 s
     "order_manager": 0.4,
     "orderbook": 0.3,
     "recorder": 0.3,
+    "keep_awake": 0.1,
 }
 SCRIPTS: Final = {
     "orderbook": "OrderBook/run.py",
@@ -42,7 +43,10 @@ SCRIPTS: Final = {
     "strategy": "Strategy/run.py",
     "gateway": "Gateway/run.py",
 }
-OPTIONAL: Final = {"recorder": "Recorder/run.py"}  # the others do not notice when one of these dies
+OPTIONAL: Final = {  # the others do not notice when one of these dies
+    "recorder": "Recorder/run.py",
+    "keep_awake": "runtime/keep_awake.py",
+}
 
 
 class Supervisor:
@@ -61,7 +65,8 @@ class Supervisor:
         self._say = say
         self._loop = EventLoop()
         self._arguments = [str(config_path.resolve()), *["-v"] * verbose]
-        scripts = SCRIPTS | (OPTIONAL if config.Recorder.enabled else {})
+        wanted = {"recorder": config.Recorder.enabled, "keep_awake": config.run.keep_awake}
+        scripts = SCRIPTS | {name: script for name, script in OPTIONAL.items() if wanted[name]}
         self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in scripts.items()}
         self.interrupts = 0  # presses of Ctrl-C, and signals that mean the same
         self.forced = False  # by a second one

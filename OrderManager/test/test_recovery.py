@@ -19,6 +19,7 @@ from OrderManager import records
 from OrderManager.journal import JournalReader
 from OrderManager.ledger import REQUESTS_AT_ONCE
 from OrderManager.test.ledger_room import STEP, SYMBOLS, Client, Room, Tape, cancel, limit, order, tape, ts_of
+from testing.harness import segment_name
 from trading_lib.broker import Terms
 from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import LaneHead, LaneState
@@ -401,3 +402,39 @@ def test_requests_that_wait_for_their_record_survive_a_checkpoint(
     ]
     assert again.told[-1] == ("5.520", "Canceled")
     room.stop()
+
+
+def test_a_tape_that_begins_anew_inside_a_run_ends_the_epoch_and_ids_begin_again(tmp_path: Path) -> None:
+    name = segment_name()
+    old = Tape(name)
+    old.put(0.0, kind=Kind.EPOCH)
+    old.put(*[10.0] * 9)
+    room = Room(tmp_path, old)
+    client = room.join("sma", number=10)
+    room.send(client, order(9), limit(9, 1.0, 1), 10)
+    old.put(*[10.0] * 5)
+    room.send(client, 15)
+    assert room.lane("sma").portfolio.position("AAPL") == 1
+    room.kill()
+    old.close()
+    new = Tape(name)
+    try:
+        new.put(0.0, kind=Kind.EPOCH)
+        new.put(*[20.0] * 3)
+        room.open()
+        client = room.join("sma")
+        assert client.next_seq == 0
+        room.send(client, 4, order(3))
+        assert client.told == [("9.1", "Expired"), ("0.-1", "Filled")]  # at 10.0, the old tape's last price
+        for _ in range(2):  # as it is, and recovered once more
+            assert room.lane("sma").portfolio.position("AAPL") == 0
+            assert client.acknowledged[-1:] == [(3, 0)] or client.acknowledged == []
+            room.kill()
+            room.open()
+            client = room.join("sma", mode="again", number=room.lane("sma").executions)
+        new.put(*[20.0] * 4)
+        room.send(client, 8)
+        assert client.told == [("3.0", "New"), ("3.0", "Filled")]
+        room.stop()
+    finally:
+        new.close()
