@@ -1,0 +1,83 @@
+"""Keep the processors from falling asleep between two ticks: `run.keep_awake`.
+
+A processor that has nothing to do is halted, and waking it costs tens of microseconds at each of the four
+hops from a tick to its order, most of all in a virtual machine. Here one process per processor waits for the
+tape without sleeping, in the scheduler's idle class: whoever else wants the processor has it at once. They
+sleep like everybody else as soon as no tick has come for a while. The price is electricity: while ticks come
+every processor is busy.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from config import Config
+from runtime.part import CannotStart, Part, die_with_parent, run_part
+from shared_memory_utils import SegmentError, TapeReader
+
+LINGER_S: Final = 0.02  # without a tick for so long, sleep
+LOOKS: Final = 2000  # at the tape between two looks at the clock: some 100 µs
+SEARCH_S: Final = 0.1  # between two looks for a tape that is not there
+ROUND_S: Final = 0.5
+
+
+def serve(part: Part, config: Config) -> None:
+    """Run a waker on every processor until told to stop."""
+    if not hasattr(os, "SCHED_IDLE"):
+        raise CannotStart("run.keep_awake: this system's scheduler has no idle class")
+    wakers = [_start(cpu, config.OrderBook.shared_memory_name) for cpu in sorted(os.sched_getaffinity(0))]
+    part.ready(f"{len(wakers)} processors")
+    try:
+        while not part.stopping:
+            part.check_link()
+            if part.status_due():
+                part.report({"wakers": len(wakers)})
+            time.sleep(ROUND_S / 10)
+    finally:
+        for pid in wakers:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _start(cpu: int, name: str) -> int:
+    """A process on one processor; its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        die_with_parent()
+        os.sched_setaffinity(0, {cpu})
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        while True:
+            _wait_awake(name)
+            time.sleep(SEARCH_S)
+    finally:
+        os._exit(1)
+
+
+def _wait_awake(name: str) -> None:
+    """Follow the tape while it lives."""
+    try:
+        tape = TapeReader(name)
+    except SegmentError:
+        return
+    moved = time.monotonic()
+    while not tape.closed:
+        tail = tape.tail
+        if any(tape.tail != tail for _ in range(LOOKS)):
+            moved = time.monotonic()
+        elif time.monotonic() - moved > LINGER_S:
+            tape.cursor = tape.tail
+            tape.wait(ROUND_S)
+            moved = time.monotonic()
+    tape.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run_part("keep_awake", serve))
