@@ -91,7 +91,7 @@ class Journal:
         self._next, self._chain = end.number, end.chain  # of the record that is appended next
         self._parts: list[bytes] = []  # appended, not written: heads and payloads
         self._buffered = 0  # their bytes
-        self._written = self._durable = end
+        self._written = self._durable = self._syncing = end
         self._checkpoint: int | None = None  # the number of the last checkpoint
         self._slot = 0  # the one written next: never the one that holds the last checkpoint
 
@@ -240,6 +240,19 @@ class Journal:
             except OSError as fault:
                 raise self._fail("cannot be made durable", fault) from fault
             self._durable = self._written
+
+    def begin_sync(self) -> int:
+        """Write; the descriptor whose fdatasync, in whatever thread, makes all so far durable. Then `end_sync`."""
+        self.write()
+        self._syncing = self._written
+        return self._fd
+
+    def end_sync(self, fault: OSError | None) -> None:
+        """The fdatasync after `begin_sync` has ended. Raises JournalError if with a fault."""
+        if fault is not None:
+            raise self._fail("cannot be made durable", fault) from fault
+        if self._syncing.number > self._durable.number:
+            self._durable = self._syncing
 
     def checkpoint(self, payload: bytes) -> int:
         """Append a record from which alone, and what follows, all can be rebuilt; commit; then note its place.

@@ -28,6 +28,7 @@ class LaneDesk:
         self.limit = limit
         self.lost_at: float | None = None  # when the host went without a word, monotonic
         self.to_acknowledge = False
+        self._acknowledged_at: deque[tuple[int, RequestId]] = deque()  # once so many records are durable
         self.behind = False  # there is more that the lane may do now
         self._told: deque[tuple[int, bytes]] = deque(maxlen=REPORTS_KEPT)
 
@@ -39,6 +40,7 @@ class LaneDesk:
         lane.next_account = min(lane.next_account, 0) if lane.next_account != NEVER else NEVER
         self.last_id = lane.last_id = (-1, -1)
         self.queue.clear()
+        self._acknowledged_at.clear()
         self.to_acknowledge = False
 
     def accept(self, request: Request) -> bool:
@@ -94,7 +96,15 @@ class LaneDesk:
             return None
         return b"".join(frame for number, frame in self._told if number > exec_id)
 
-    def acknowledgement(self) -> bytes:
-        """What says that every request up to the last one is durable."""
-        self.to_acknowledge = False
-        return wire.encode_control("A", *self.last_id)
+    def note_acknowledgement(self, records: int) -> None:
+        """What was accepted until now may be acknowledged when so many records of the journal are durable."""
+        if self.to_acknowledge:
+            self.to_acknowledge = False
+            self._acknowledged_at.append((records, self.last_id))
+
+    def acknowledgement(self, durable: int) -> bytes:
+        """What says that every request up to some id is durable; nothing if there is nothing new to say."""
+        last: RequestId | None = None
+        while self._acknowledged_at and self._acknowledged_at[0][0] <= durable:
+            last = self._acknowledged_at.popleft()[1]
+        return wire.encode_control("A", *last) if last is not None else b""

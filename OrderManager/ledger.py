@@ -34,6 +34,7 @@ from OrderManager.server import (
     Received,
     SessionDenied,
 )
+from OrderManager.syncer import Syncer
 from runtime.run_folder import read_token
 from trading_lib import order_wire
 from trading_lib.lane import Lane, Request
@@ -44,6 +45,7 @@ from trading_lib.wire import encode_control
 REQUESTS_AT_ONCE: Final = 512  # per lane, between two writes of the journal: some 15 ms …
 RECORDS_AT_ONCE: Final = 1 << 15  # … and so many records: some 10 ms
 ALL: Final = 1 << 62
+LULL_S: Final = 0.002  # without an order for so long: an fdatasync here holds nobody up, and is told sooner
 HORIZON_S: Final = 0.2  # so often readers of the journal are told how far every lane is
 
 Publish = Callable[[int, records.JournalRecord], None]
@@ -58,7 +60,9 @@ MakeLane = Callable[[str], Lane]
 
 
 class Ledger:
-    """The lanes of one run. Owns its journal, not the market. Raises JournalError for one it cannot use.
+    """The lanes of one run. Owns its journal, not the market nor the syncer.
+
+    Raises JournalError for a journal it cannot use.
 
     `resumed` is the money that strategies begin with, for those that have some of an earlier run;
     `make_lane` gives a fresh lane; `publish(number, record)` is called for every record once it is in the
@@ -73,12 +77,16 @@ class Ledger:
         log: logging.Logger,
         publish: Publish,
         resumed: Mapping[str, PortfolioState] | None = None,
+        syncer: Syncer | None = None,
     ) -> None:
         self.folder = folder
         self.market = market
         self.counters: Counter[str] = Counter()
         self._make_lane = make_lane
         self._resumed = dict(resumed or {})
+        self._syncer = syncer
+        self._needed = 0  # so many records are to be durable, for somebody waits to be told
+        self._synced_at = 0.0
         self._log = log
         self._publish = publish
         self._batch: list[records.JournalRecord] = []  # not in the journal yet …
@@ -365,11 +373,13 @@ class Ledger:
         batch, journal, first = self._batch, self.journal, 0
         if batch:
             first = journal.append_many(self._payloads)
+            journal.write()
             if self._urgent:
-                journal.commit()
-            else:
-                journal.write()
+                self._needed = journal.next_record
             self._batch, self._payloads, self._urgent = [], [], False
+        for desk in self.desks.values():
+            desk.note_acknowledgement(self._needed)
+        self._sync()
         self._acknowledge()
         for client, frames in self._untold:
             client.send(frames)
@@ -379,10 +389,27 @@ class Ledger:
         if journal.since_checkpoint >= CHECKPOINT_EVERY:
             self._checkpoint()
 
+    def _sync(self) -> None:
+        """Have the disk take what is to be acknowledged: here in a lull, in the thread when orders come fast."""
+        journal, syncer = self.journal, self._syncer
+        if syncer is not None and syncer.busy:
+            if not syncer.finished():
+                return
+            journal.end_sync(syncer.fault)
+        if self._needed > journal.durable:
+            now = time.monotonic()
+            if syncer is None or now - self._synced_at > LULL_S:
+                journal.commit()
+            else:
+                syncer.start(journal.begin_sync())
+            self._synced_at = now
+
     def _acknowledge(self) -> None:
+        durable = self.journal.durable
         for desk in self.desks.values():
-            if desk.to_acknowledge and desk.client is not None:
-                desk.client.send(desk.acknowledgement())
+            frame = desk.acknowledgement(durable)
+            if frame and desk.client is not None:
+                desk.client.send(frame)
 
     def _checkpoint(self) -> None:
         lanes = [
@@ -417,9 +444,19 @@ class Ledger:
         self._horizon = (0.0, -1)
         self._urgent = True
         self.settle()
+        self._wait_for_disk()
+        self.journal.commit()
+        self._acknowledge()
+
+    def _wait_for_disk(self) -> None:
+        if self._syncer is not None and self._syncer.busy:
+            self._syncer.wait()
+            self.journal.end_sync(self._syncer.fault)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Let go of the journal. Raises JournalError."""
+        if self._syncer is not None:
+            self._syncer.wait()  # it holds the file's descriptor
         self.journal.close()
 
 

@@ -22,6 +22,7 @@ from OrderManager.server import (
     Received,
     SessionDenied,
 )
+from OrderManager.syncer import Syncer
 from runtime.lanes import make_lane
 from runtime.loop import EventLoop
 from runtime.part import CannotStart, Part
@@ -137,6 +138,8 @@ class Office:
         self._received: list[Received] = []
         self._reports: list[Report] = []
         section = self._section
+        self._syncer = Syncer()
+        loop.add(self._syncer.channel, lambda _: None)  # wakes the loop: `settle` looks
         self.events = EventServer(
             loop, section.host, section.events_port, self._snapshot, section.max_clients
         )
@@ -284,6 +287,7 @@ class Office:
     def close(self) -> None:
         """The end: see `close_ledger`."""
         self.close_ledger()
+        self._syncer.close()
         self.events.close()
 
     # ------------------------------------------------------------------------------------------- status

@@ -21,8 +21,8 @@ from runtime.run_folder import open_run_folder
 from shared_memory_utils import RECORD_DTYPE, SegmentError, SharedPriceBook, TapeReader
 
 NICENESS: Final = 10  # where the system knows no idle class
-COPIED: Final = 1 << 16  # tape records copied at once, at most
-COPIES: Final = 16  # of so many before anything else has its turn, when there are that many
+COPIED: Final = 1 << 14  # tape records copied at once, at most
+COPIES: Final = 32  # of so many before anything else has its turn, when there are that many
 IDLE_S: Final = 0.05  # asleep on the tape so long, at most: then the journal is looked at
 PAUSE_S: Final = 0.02  # between two rounds when there is work, so that it comes in batches
 SEARCH_S: Final = 0.05  # between two looks for a tape that is not there

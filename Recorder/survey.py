@@ -19,7 +19,7 @@ from trading_lib.models import Kind
 ALL_BELOW: Final = 200_000  # tape records with a row for every tick
 BLOCK: Final = 1000  # records a block behind them
 GAPS_KEPT: Final = 255  # a symbol's first ones: their median is the estimate
-CHUNK: Final = 1 << 16  # records at once
+CHUNK: Final = 1 << 14  # records at once
 assert ALL_BELOW % BLOCK == 0
 NO_LIMIT: Final = 1 << 62
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from Recorder.writers import Rolling, finished
+from Recorder.writers import Rolling, finished, read_some
 from shared_memory_utils import RECORD_DTYPE
 
 Records = npt.NDArray[np.void]
@@ -130,7 +130,7 @@ class TapeCursor:
         if self._fd < 0 and not self._find():
             return np.empty(0, RECORD_DTYPE)
         while True:
-            data = os.pread(self._fd, limit * RECORD_BYTES, self._offset)
+            data = read_some(self._fd, limit * RECORD_BYTES, self._offset)
             records: Records = np.frombuffer(data, RECORD_DTYPE, len(data) // RECORD_BYTES)
             if len(records) or not self._next_file():
                 break

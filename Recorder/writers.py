@@ -16,9 +16,8 @@ from typing import Final
 
 import msgspec
 
-PIECE: Final = (
-    1 << 14
-)  # bytes per system call: while one runs, many kernels let nobody else have its processor
+# Bytes per system call: while one runs, many kernels let nobody else have its processor.
+PIECE: Final = 1 << 14
 
 
 def write_all(fd: int, data: bytes, offset: int) -> None:
@@ -27,6 +26,18 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
     while rest:
         written = os.pwrite(fd, rest[:PIECE], offset)
         rest, offset = rest[written:], offset + written
+
+
+def read_some(fd: int, count: int, offset: int) -> bytes:
+    """Up to `count` bytes from `offset` on; fewer only at the end of the file. Raises OSError."""
+    pieces = []
+    while count > 0:
+        piece = os.pread(fd, min(count, PIECE), offset)
+        if not piece:
+            break
+        pieces.append(piece)
+        count, offset = count - len(piece), offset + len(piece)
+    return b"".join(pieces)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -51,7 +62,7 @@ class Retraced:
     def write(self, data: bytes) -> None:
         """Have the file go on with `data`."""
         if self._at < self._size:
-            there = os.pread(self._fd, len(data), self._at)
+            there = read_some(self._fd, len(data), self._at)
             if not data.startswith(there):
                 self.cut()
                 there = b""

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 import msgspec
 
-from benchmarks import journal, lifecycle, memory, orders, pipeline, slow_clients, throughput
+from benchmarks import journal, lifecycle, memory, orders, pipeline, recording, slow_clients, throughput
 from benchmarks.machine import describe_machine, load
 from benchmarks.results import Results, Settings, targets, to_json
 from config import ROOT
@@ -125,6 +125,12 @@ def measure_idle(found: Results, say: Say) -> None:
     say(f"idle: {found.idle.total_percent} % of one core")
 
 
+def measure_recording(found: Results, say: Say) -> None:
+    """With a Recorder and without."""
+    settings = found.settings
+    found.recorder = recording.rounds(settings.slow_rounds, max(settings.slow_s, 1.0), settings.warm_s, say)
+
+
 def measure_journal(found: Results, say: Say) -> None:
     """The journal alone, on this disk."""
     quick = found.settings.orders_rounds == 1
@@ -148,6 +154,7 @@ PARTS: Final[dict[str, Callable[[Results, Say], None]]] = {
     "first_order": measure_first_order,
     "recovery": measure_recovery,
     "idle": measure_idle,
+    "recorder": measure_recording,
     "journal": measure_journal,
     "orders": measure_orders,
 }

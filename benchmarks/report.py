@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from benchmarks import slow_clients
+from benchmarks import recording, slow_clients
 from benchmarks.pipeline import COMPILED, DUE_TO_SENT, FLAT_OUT, PIPELINES, PURE, STAGES, Case, of
 from benchmarks.results import Results, targets
 
@@ -53,6 +53,7 @@ def render(found: Results) -> str:
         _memory(found),
         _slow(found),
         _lifecycle(found),
+        _recording(found),
         _journal(found),
         _orders(found),
     ]
@@ -271,6 +272,27 @@ def _lifecycle(found: Results) -> str:
         parts = ", ".join(f"{name} {cpu:.1f}" for name, cpu in found.idle.cpu_percent.items())
         rows.append(("idle, % of one core", f"{found.idle.total_percent:.1f} ({parts})"))
     return "## main.py\n\n" + table(("what", "measured"), rows) if rows else ""
+
+
+def _recording(found: Results) -> str:
+    if not found.recorder:
+        return ""
+    rows = [
+        (
+            str(number),
+            _us(one.without["p99"]),
+            _us(one.with_it["p99"]),
+            f"{one.ratio:.2f}",
+            f"{one.recorded:,}",
+            f"{one.missed:,}",
+        )
+        for number, one in enumerate(found.recorder, 1)
+    ]
+    heading = ("round", "p99 without, µs", "p99 with, µs", "ratio", "records", "missed")
+    return (
+        f"## The Recorder at {recording.RATE:,} ticks/s\n\nEverything recorded, ticks in `events.jsonl` too; "
+        f"tick → order. Median ratio {recording.ratio(found.recorder):.2f}.\n\n" + table(heading, rows)
+    )
 
 
 def _journal(found: Results) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from benchmarks import slow_clients, throughput
+from benchmarks import recording, slow_clients, throughput
 from benchmarks.journal import TARGET_PER_COMMIT, JournalFigures
 from benchmarks.lifecycle import Idle
 from benchmarks.memory import Memory
@@ -72,6 +72,7 @@ class Results(msgspec.Struct):
     first_order_s: list[float] = []
     recovery_ms: list[float] = []
     idle: Idle | None = None
+    recorder: list[recording.Round] = []
     journal: JournalFigures | None = None
     orders: OrderFigures | None = None
     ledger_recovery: RecoveryFigures | None = None
@@ -137,6 +138,11 @@ def targets(found: Results) -> list[Target]:
 def _money_targets(found: Results) -> Iterable[Target]:
     orders, recovery = found.orders, found.ledger_recovery
     rate = orders.acknowledged_per_s if orders else None
+    ratio = recording.ratio(found.recorder) if found.recorder else None
+    yield _row("Recorder at 100k ticks/s: p99 with / without", "≤ 1.2", _times(ratio), ratio, below=1.2)
+    missed = sum(one.missed for one in found.recorder) if found.recorder else None
+    shown = "–" if missed is None else f"{missed:,}"
+    yield _row("… records it missed", "0, or counted", shown, missed, above=0)
     yield _row("orders durable and acknowledged", "≥ 25,000/s", _per_s(rate), rate, above=25_000)
     rate = found.journal.per_s(TARGET_PER_COMMIT) if found.journal else None
     yield _row("the journal alone", "≥ 50,000/s", _per_s(rate), rate, above=50_000)
@@ -232,6 +238,7 @@ def to_json(found: Results) -> dict[str, Any]:
         "idle": None
         if found.idle is None
         else {"total_percent": found.idle.total_percent, **msgspec.to_builtins(found.idle)},
+        "recorder": msgspec.to_builtins(found.recorder),
         "journal": msgspec.to_builtins(found.journal),
         "orders": msgspec.to_builtins(found.orders),
         "ledger_recovery": msgspec.to_builtins(found.ledger_recovery),
