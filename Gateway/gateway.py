@@ -6,20 +6,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from config import Config, resolve
+from config import Config
 from Gateway.encoder import Encoder
 from Gateway.pacing import BURST_NS, Burst, EventTime, Pacer, TicksPerSecond, Unpaced
-from Gateway.providers import (
-    Batch,
-    CsvProvider,
-    DataError,
-    Limit,
-    NewsProvider,
-    Passes,
-    Provider,
-    RandomWalkProvider,
-    TimeMarks,
-)
+from Gateway.providers import Batch, DataError, Provider
+from Gateway.source import make_provider
 from Gateway.stream import StreamServer
 from runtime.loop import EventLoop
 from runtime.part import CannotStart, Part, precise_timers
@@ -36,35 +27,6 @@ GIVE_WAY_S: Final = (
     0.0002  # after a burst that left in time: those who work on it may be waiting for the core
 )
 SPIN_NS: Final = 60_000  # a sleep ends some 25 µs late here; the last stretch to an instant is spun
-
-
-def make_provider(config: Config) -> tuple[Provider, CsvProvider | None]:
-    """The configured source with news, passes, marks and duration, and the file below it if there is one."""
-    gateway, run = config.Gateway, config.run
-    tick_sizes = {symbol: instrument.tick_size for symbol, instrument in config.instruments.items()}
-    source: Provider
-    file: CsvProvider | None = None
-    if gateway.provider == "csv":
-        source = file = CsvProvider(resolve(gateway.data_path), config.symbols, tick_sizes)
-    else:
-        source = RandomWalkProvider(
-            config.symbols,
-            start_ns=run.start_ns,
-            dt_ms=gateway.schedule.dt_fixed_ms,
-            seed=run.seed,
-            tick_sizes=tick_sizes,
-        )
-    source = Passes(source, loop=gateway.loop)
-    if gateway.news.every_ticks:  # outside the passes, so that each has news of its own
-        source = NewsProvider(source, every=gateway.news.every_ticks, seed=run.seed)
-    rate = gateway.pace.ticks_per_s
-    if run.duration_s and gateway.pace.mode == "ticks_per_s" and rate:
-        source = Limit(source, ticks=round(run.duration_s * rate))
-    elif run.duration_s:
-        source = Limit(source, duration_ns=round(run.duration_s * NS_PER_S))
-    if gateway.pace.mode == "event":
-        source = TimeMarks(source)
-    return source, file
 
 
 def make_pacer(config: Config, source: Provider) -> Pacer:
