@@ -13,9 +13,10 @@ from runtime.loop import Reminder
 from runtime.part import CannotStart, Part
 from runtime.run_folder import read_token, run_folder
 from shared_memory_utils import RECORD, SegmentError, SharedPriceBook, TapeReader
-from Strategy.host import Host, StrategyError, load_strategy
 from Strategy.order_link import OrderLink
+from trading_lib.engine import Engine
 from trading_lib.lane_state import LaneState, restore
+from trading_lib.strategy_file import StrategyError, load_strategy
 
 BATCH: Final = 256  # records between two sends of orders, at most
 BATCH_S: Final = 0.002  # a batch that took longer makes the next one half as long: orders do not wait for it
@@ -77,7 +78,7 @@ class StrategyProcess:
             part.log.warning, f"no tape {self._name!r} (Strategy.shared_memory_name) for 10 s; still looking"
         )
         self._attached: Attachment | None = None
-        self._host: Host | None = None
+        self._host: Engine | None = None
         self._missed_before = self._not_drained = 0
         self._batch = BATCH
         self._progress_due = 0.0
@@ -142,14 +143,15 @@ class StrategyProcess:
         lane = make_lane(self._entry.id, self._config, attached.tape.run_id)
         restore(lane, msgspec.json.decode(welcome.lane, type=LaneState))
         try:
-            self._host = Host(
+            self._host = Engine(
                 self._entry.id,
                 self._module,
                 self._entry.params,
                 attached.symbol_of,
-                self._part.log,
-                self._entry.symbols,
-                lane,
+                self._part.log.warning,
+                wanted=self._entry.symbols,
+                lane=lane,
+                wall=time.time_ns,
             )
         except StrategyError as fault:
             raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
@@ -179,14 +181,14 @@ class StrategyProcess:
             self._tell(host, tape.cursor)
             self._detach("it has ended")
 
-    def _sleep(self, tape: TapeReader, host: Host) -> None:
+    def _sleep(self, tape: TapeReader, host: Engine) -> None:
         """Until the tape moves; but not for long before the ledger has heard of the last batch."""
         if tape.cursor == self._told_seq:
             tape.wait(ROUND_S)  # which returns at once if there is more by now
         else:
             tape.wait(PROGRESS_S - OPEN_SOONER_S if host.lane.busy else PROGRESS_S)
 
-    def _work(self, tape: TapeReader, host: Host) -> bool:
+    def _work(self, tape: TapeReader, host: Engine) -> bool:
         """One batch; False when it has probably taken all there was."""
         limit, missed = self._batch, tape.missed
         packed = tape.take(limit)
@@ -199,7 +201,7 @@ class StrategyProcess:
             host.missed(first)
             self._link.missed(first)
         try:
-            host.consume(packed)
+            host.consume(RECORD.iter_unpack(packed))
         except StrategyError as fault:
             raise CannotStart(f"strategy {self._entry.id}: {fault}") from None
         if host.requests:
@@ -214,7 +216,7 @@ class StrategyProcess:
             log_lines(self._part.log, host.take_lines())
         return len(packed) == limit * RECORD.size
 
-    def _tell_sometimes(self, host: Host, cursor: int) -> None:
+    def _tell_sometimes(self, host: Engine, cursor: int) -> None:
         """The ledger need not hear of every batch, and a send for each would cost the ticks their time."""
         now = time.monotonic()
         if cursor != self._told_seq and now >= self._progress_due - (
@@ -222,7 +224,7 @@ class StrategyProcess:
         ):
             self._tell(host, cursor)
 
-    def _tell(self, host: Host, cursor: int) -> None:
+    def _tell(self, host: Engine, cursor: int) -> None:
         """Requests, and how far the host is: the ledger's lane may go so far."""
         self._link.send(host.take_requests(), cursor)
         if host.reports:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from Strategy.test.host_run import EPOCH, STEP, TS, Run, news, ticks
 from trading_lib import order_wire
 from trading_lib.lane_state import restore, take_state
 from trading_lib.models import CancelRequest, Kind, Order, OrderType, Side, TimeInForce
 from trading_lib.risk import Limits
+from trading_lib.test.engine_run import EPOCH, STEP, TS, Run, news, ticks
 
 MakeRun = Callable[..., Run]
 
@@ -79,7 +79,7 @@ def test_a_fill_is_told_before_the_tick_that_made_it_final_and_its_orders_carry_
         ("tick", 104, 0),
     ]
     assert [(r.cause_seq, r.timestamp) for r in requests] == [(100, TS + 100_000), (102, TS + 102_000)]
-    assert (made.host.placed, made.host.fills) == (2, 2)
+    assert (made.engine.placed, made.engine.fills) == (2, 2)
 
 
 def test_orders_from_on_fill_and_from_the_tick_after_it_share_one_numbering(run: MakeRun) -> None:
@@ -148,8 +148,8 @@ def test_what_on_fill_raises_is_counted_and_the_tick_is_still_seen(run: MakeRun)
         travel=0.5,
     )
     made.feed(ticks(10.0, 10.0))
-    assert (made.seen, made.host.errors) == ([100, 101], 1)
-    assert "line 6: ZeroDivisionError" in made.host.last_error
+    assert (made.seen, made.engine.errors) == ([100, 101], 1)
+    assert "line 6: ZeroDivisionError" in made.engine.last_error
 
 
 def test_a_strategy_without_on_fill_and_on_reject_is_filled_and_denied_all_the_same(run: MakeRun) -> None:
@@ -157,8 +157,8 @@ def test_a_strategy_without_on_fill_and_on_reject_is_filled_and_denied_all_the_s
         "def on_tick(ctx, tick): ctx.place_market_order('BUY', 6)", travel=0.5, limits=Limits(max_position=10)
     )
     made.feed(ticks(10.0, 10.0, 10.0))
-    assert (made.host.fills, made.host.denied, made.host.errors) == (1, 1, 0)
-    assert made.host.lane.portfolio.position("AAPL") == 6
+    assert (made.engine.fills, made.engine.denied, made.engine.errors) == (1, 1, 0)
+    assert made.engine.lane.portfolio.position("AAPL") == 6
 
 
 # ----------------------------------------------------------------------------------- denials, positions
@@ -182,7 +182,7 @@ def test_a_denial_is_told_with_the_rule_and_the_numbers_and_frees_the_position(r
     assert (first, then, last) == (11, 0, 0)
     assert (order_id, status) == ("100.0", "Rejected")
     assert reason.startswith("max_position: 0 held")
-    assert (made.host.denied, made.host.fills) == (1, 0)
+    assert (made.engine.denied, made.engine.fills) == (1, 0)
 
 
 def test_the_position_is_what_is_filled_and_what_travels_at_the_market_and_no_limit_order(
@@ -203,7 +203,7 @@ def test_the_position_is_what_is_filled_and_what_travels_at_the_market_and_no_li
     )
     made.feed(ticks(10.0, 10.0))
     assert made.seen == [(100, 6, 0), (101, 6, 0)]
-    assert made.host.lane.portfolio.position("AAPL") == 6
+    assert made.engine.lane.portfolio.position("AAPL") == 6
 
 
 # -------------------------------------------------------------------------------------- limits and stops
@@ -267,8 +267,8 @@ def test_a_request_that_cannot_be_is_an_error_of_the_strategy_and_moves_nothing(
 ) -> None:
     made = run(f"def on_tick(ctx, tick): ctx.{call}")
     assert made.feed(ticks(10.0)) == []
-    assert (made.host.errors, made.host.placed, made.host.lane.travelling) == (1, 0, 0)
-    assert fault in made.host.last_error
+    assert (made.engine.errors, made.engine.placed, made.engine.lane.travelling) == (1, 0, 0)
+    assert fault in made.engine.last_error
 
 
 # --------------------------------------------------------------------------------- open orders, cancels
@@ -297,7 +297,7 @@ def test_open_orders_are_what_works_and_what_is_on_its_way(run: MakeRun) -> None
         [("101.0", 1, True)],  # 9.4 has filled 100.0, and 102.0 at 10 > 9.5 rested, then was filled too
         ["101.0"],
     ]
-    assert made.host.lane.portfolio.position("AAPL") == 4
+    assert made.engine.lane.portfolio.position("AAPL") == 4
 
 
 def test_a_cancel_takes_as_long_as_an_order_and_ends_it(run: MakeRun) -> None:
@@ -314,7 +314,7 @@ def test_a_cancel_takes_as_long_as_an_order_and_ends_it(run: MakeRun) -> None:
     requests = made.feed(ticks(10.0, 10.0, 10.0))
     assert made.seen == [["100.0"], "101.0", ["100.0"], []]
     assert requests[1] == CancelRequest("100.0", TS + 101_000, 101, 0)
-    assert (made.host.placed, made.host.denied) == (1, 0)
+    assert (made.engine.placed, made.engine.denied) == (1, 0)
 
 
 def test_a_cancel_of_an_order_that_was_filled_meanwhile_is_denied(run: MakeRun) -> None:
@@ -342,8 +342,8 @@ def test_a_host_that_takes_a_lane_over_has_its_position_and_its_open_orders(
             seen.append((ctx.position("AAPL"), [o.client_order_id for o in ctx.open_orders()], ctx.price("AAPL")))
         """,
     )
-    restore(after.host.lane, take_state(before.host.lane))
-    after.pack(ticks(0.0, 0.0))  # records it never sees
+    restore(after.engine.lane, take_state(before.engine.lane))
+    after.number(ticks(0.0, 0.0))  # records it never sees
     after.feed(ticks(20.0, slot=1))
     assert after.seen == [(5, ["100.1"], 10.0)]
 
@@ -369,7 +369,7 @@ def test_at_the_end_of_an_epoch_orders_expire_positions_are_closed_and_the_old_s
     )
     made.feed([*ticks(10.0, 11.0), EPOCH, *ticks(1.0)])
     assert made.seen == [("init", 0, []), ("fill", "100.0"), ("init", 0, [])]
-    lane = made.host.lane
+    lane = made.engine.lane
     assert (lane.epoch, lane.portfolio.position("AAPL"), lane.open) == (1, 0, {})
     assert lane.portfolio.realized == pytest.approx(5.0)  # closed at 11, the old epoch's last price
 
@@ -388,7 +388,7 @@ def test_orders_of_the_new_epoch_are_not_taken_for_late(run: MakeRun) -> None:
     )
     made.feed([*ticks(10.0, 10.0), EPOCH, *ticks(10.0, 10.0)])
     assert made.seen == ["100.0", "103.0"]
-    assert made.host.denied == 0
+    assert made.engine.denied == 0
 
 
 # --------------------------------------------------------------------------------- for the ledger to say
@@ -397,23 +397,23 @@ def test_orders_of_the_new_epoch_are_not_taken_for_late(run: MakeRun) -> None:
 def test_every_report_is_a_frame_for_the_ledger_to_say_again(run: MakeRun) -> None:
     made = run(ON_FILL, travel=1.5)
     made.feed([*ticks(10.0, 10.1, 10.2), news(50)])
-    frames = made.host.take_frames()
+    frames = made.engine.take_frames()
     reports = [order_wire.parse_report(frame) for frame in frames.split(b"*")[:-1]]
     assert [(r.exec_id, r.client_order_id, str(r.status)) for r in reports] == [
         (1, "100.0", "New"),
         (2, "100.0", "Filled"),
     ]
     assert b"".join(map(order_wire.encode_report, reports)) == frames
-    assert made.host.take_frames() == b""
+    assert made.engine.take_frames() == b""
     assert reports[1].latency_ns == 1.5 * STEP
 
 
 def test_records_that_were_missed_leave_an_order_without_a_market(run: MakeRun) -> None:
     made = run(on_tick_100("ctx.place_market_order('BUY', 1)"), travel=1.5)
     made.feed(ticks(10.0))
-    made.pack(ticks(11.0, 12.0))
-    made.host.missed(103)
+    made.number(ticks(11.0, 12.0))
+    made.engine.missed(103)
     made.feed(ticks(13.0))
-    (report,) = (order_wire.parse_report(f) for f in made.host.take_frames().split(b"*")[:-1])
+    (report,) = (order_wire.parse_report(f) for f in made.engine.take_frames().split(b"*")[:-1])
     assert (str(report.status), report.reason) == ("Canceled", "no market record")
-    assert made.host.lane.position("AAPL") == 0
+    assert made.engine.lane.position("AAPL") == 0

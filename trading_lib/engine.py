@@ -1,25 +1,22 @@
-"""The host: one strategy file, every record of the tape in order, its lane, and the orders that come of it.
+"""The engine: one strategy, every record of the tape in order, its lane, and the orders that come of it.
 
-It does not know which process runs it: packed tape records in, requests out. Everything user code sees is
-event time; its prices come from the tape as consumed, never from the price book. Fills, positions and
-denials come from the host's own lane, the same machine that the ledger runs over the same tape.
+Live, evaluation and replay run this same loop body; none of them can be told from here. Records in, requests
+out: no clock, no socket, no process. What the live process adds is waking, sockets and reload.
+
+Everything user code sees is event time; its prices come from the tape as consumed, never from the price
+book. Fills, positions and denials come from the strategy's own lane, the machine that the ledger runs over
+the same tape, too.
 """
 
-import importlib.util
-import logging
-import sys
-import time
-import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from shared_memory_utils import RECORD
 from trading_lib import order_wire, wire
 from trading_lib.broker import Terms
-from trading_lib.indicators import SMA
-from trading_lib.lane import CLOSING_TAG, Lane, Request
+from trading_lib.context import NO_DATA, RISK_DENIED, Context
+from trading_lib.lane import CLOSING_TAG, Lane, Record, Request
 from trading_lib.models import (
     CancelRequest,
     Fill,
@@ -36,159 +33,25 @@ from trading_lib.models import (
 )
 from trading_lib.money import QTY_SCALE
 from trading_lib.risk import Limits
+from trading_lib.strategy_file import USER_FAULTS, StrategyError, blame
 
 _TICK: Final = int(Kind.TICK)
 _NEWS: Final = int(Kind.NEWS)
 _EPOCH: Final = int(Kind.EPOCH)
 _GAP: Final = int(Kind.GAP)
-USER_FAULTS: Final = (
-    BaseException  # user code may raise anything; signals only set flags, so all of it is its own
-)
-LONGEST_ERROR: Final = 300  # characters of an exception's text that a log line and the status show
 ERRORS_SHOWN: Final = 5  # of a strategy's exceptions per burst of records; every one is counted
 
 
-class StrategyError(Exception):
-    """A strategy file that cannot be run; the message says why, with its line."""
+def _no_clock() -> int:
+    return 0
 
 
-def load_strategy(path: Path) -> ModuleType:
-    """Import a strategy file as a module of its own. Raises StrategyError."""
-    spec = importlib.util.spec_from_file_location(f"strategy_{path.parent.name}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise StrategyError(f"{path}: no such strategy file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and the like look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except USER_FAULTS as fault:
-        raise StrategyError(f"{path}: {_where(fault, str(path))}") from fault
-    if not callable(getattr(module, "on_tick", None)):
-        raise StrategyError(f"{path}: a strategy has a function on_tick(ctx, tick)")
-    return module
-
-
-def _where(fault: BaseException, path: str) -> str:
-    """The innermost line of the strategy file and what went wrong there."""
-    if isinstance(fault, SyntaxError) and fault.filename == path:
-        return f"line {fault.lineno}: {type(fault).__name__}: {fault.msg}"
-    frames = traceback.extract_tb(fault.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == path] or [f.lineno for f in frames]
-    line = f"line {lines[-1]}: " if lines else ""
-    return f"{line}{type(fault).__name__}: {_text(fault)}"
-
-
-def _text(fault: BaseException) -> str:
-    """What an exception says, bounded and writable; user code may have made even that fail."""
-    try:
-        text = str(fault)
-    except USER_FAULTS as second:
-        text = f"(its text raises {type(second).__name__})"
-    return text[:LONGEST_ERROR].encode("utf-8", "backslashreplace").decode()
-
-
-class Indicators:
-    """`ctx.indicator`: streaming indicators."""
-
-    SMA = SMA
-
-
-class Context:
-    """`ctx`: what a strategy can ask and do. User attributes are fine."""
-
-    indicator = Indicators
-
-    def __init__(self, host: "Host") -> None:
-        self._host = host
-
-    def get_param(self, name: str, default: Any = None) -> Any:
-        """A parameter from the configuration, else `default`."""
-        return self._host.params.get(name, default)
-
-    def position(self, symbol: str | None = None) -> float:
-        """The signed position, filled and on its way as market orders; without a symbol the current record's."""
-        return self._host.lane.position(symbol or self._host.symbol)
-
-    def price(self, symbol: str | None = None) -> float | None:
-        """The last price as consumed from the tape, None if there was none."""
-        return self._host.lane.prices.get(symbol or self._host.symbol)
-
-    def open_orders(self, symbol: str | None = None) -> list[OpenOrder]:
-        """Every limit and stop order that works or is on its way, and what is left of market orders; of all
-        symbols, or of one."""
-        orders = _open_orders(self._host.lane)
-        return [order for order in orders if symbol is None or order.symbol == symbol]
-
-    def place_market_order(
-        self, side: Side | str, qty: float, tag: str | None = None, symbol: str | None = None
-    ) -> str:
-        """Buy or sell at the market; without a symbol the current record's. Returns the client order id."""
-        return self._host.place(Side(side), qty, symbol, tag)
-
-    def place_limit_order(
-        self,
-        side: Side | str,
-        qty: float,
-        limit_price: float,
-        tag: str | None = None,
-        symbol: str | None = None,
-        tif: TimeInForce | str = "ROD",
-    ) -> str:
-        """Buy at `limit_price` or lower, sell at it or higher. `tif`: ROD (today), GTC, IOC or FOK."""
-        return self._host.place(
-            Side(side), qty, symbol, tag, OrderType.LIMIT, TimeInForce(tif), limit_price=limit_price
-        )
-
-    def place_stop_order(
-        self,
-        side: Side | str,
-        qty: float,
-        stop_price: float,
-        tag: str | None = None,
-        symbol: str | None = None,
-        tif: TimeInForce | str = "ROD",
-    ) -> str:
-        """A market order once the price reaches `stop_price`: at or above it for BUY, at or below it for SELL."""
-        return self._host.place(
-            Side(side), qty, symbol, tag, OrderType.STOP, TimeInForce(tif), stop_price=stop_price
-        )
-
-    def place_stop_limit_order(
-        self,
-        side: Side | str,
-        qty: float,
-        stop_price: float,
-        limit_price: float,
-        tag: str | None = None,
-        symbol: str | None = None,
-        tif: TimeInForce | str = "ROD",
-    ) -> str:
-        """A limit order at `limit_price` once the price reaches `stop_price`."""
-        return self._host.place(
-            Side(side),
-            qty,
-            symbol,
-            tag,
-            OrderType.STOP_LIMIT,
-            TimeInForce(tif),
-            limit_price=limit_price,
-            stop_price=stop_price,
-        )
-
-    def cancel(self, client_order_id: str) -> str:
-        """Ask to cancel an order: it takes as long as an order does. Returns the request's own id."""
-        return self._host.cancel(client_order_id)
-
-    def log(self, message: object) -> None:
-        """A line in the strategy's log, written once the orders of the batch are on their way."""
-        text = f"{self._host.strategy_id}: {message}"
-        self._host.lines.append(text.encode("utf-8", "backslashreplace").decode())
-
-
-class Host:
+class Engine:
     """Runs one strategy with its lane. O(1) per record.
 
-    `symbol_of(slot)` names a price-book slot. `wanted`: the symbols the strategy is called for, empty: all.
+    `symbol_of(slot)` names a record's slot. `wanted`: the symbols the strategy is called for, empty: all.
+    `wall` stamps orders for measuring latency, nothing else. `warn` hears of the strategy's exceptions.
+    Raises StrategyError when `init` fails; so does `consume`, at an epoch.
     """
 
     def __init__(
@@ -197,13 +60,14 @@ class Host:
         strategy: ModuleType,
         params: dict[str, Any],
         symbol_of: Callable[[int], str],
-        log: logging.Logger,
+        warn: Callable[[str], None],
+        *,
         wanted: Iterable[str] = (),
         lane: Lane | None = None,
+        wall: Callable[[], int] = _no_clock,
     ) -> None:
         self.strategy_id = strategy_id
         self.params = params
-        self.log = log
         self.lane = lane or Lane(strategy_id, Terms(), Limits())
         self.symbol = ""
         self.ticks = self.news = self.epochs = self.gaps = self.errors = self.placed = 0
@@ -219,32 +83,33 @@ class Host:
         self._on_fill: Callable[[Context, Fill], object] | None = getattr(strategy, "on_fill", None)
         self._on_reject: Callable[[Context, Report], object] | None = getattr(strategy, "on_reject", None)
         self._symbol_of = symbol_of
+        self._warn = warn
+        self._wall = wall
+        self._reasons: Counter[str] = Counter()  # of `ctx.no_trade`
         self._wanted = frozenset(wanted or getattr(strategy, "SYMBOLS", ()))
         self._names: list[str] = []
         self._seq = self._ts = -1
-        self._index = 0
         self._errors_in_burst = 0
-        self._context = Context(self)
         self._init()
 
     def _init(self) -> None:
         """Fresh state: at the start, and at every epoch."""
-        self._context = Context(self)
+        self._context = Context(self, self._reasons)
         init = getattr(self._strategy, "init", None)
         if init is not None:
             try:
                 init(self._context)
             except USER_FAULTS as fault:
-                raise StrategyError(f"init: {_where(fault, self._path)}") from fault
+                raise StrategyError(f"init: {blame(fault, self._path)}") from fault
 
-    def consume(self, packed: bytes) -> None:
-        """Process tape records, in order."""
+    def consume(self, records: Iterable[Record]) -> None:
+        """Process tape records, in order: `(seq, ts, value, due, booked, slot, kind)`."""
         self._errors_in_burst = 0
         lane = self.lane
         names, prices, watched, wanted = self._names, lane.prices, lane.watched, self._wanted
         context, on_tick = self._context, self._on_tick
         seq = lane.seq
-        for seq, ts, value, _, _, slot, kind in RECORD.iter_unpack(packed):
+        for seq, ts, value, _, _, slot, kind in records:
             if kind == _TICK:
                 if slot >= len(names):
                     self._learn(slot)
@@ -270,6 +135,15 @@ class Host:
                 self._consume_other(seq, ts, value, slot, kind)
                 context = self._context
         lane.seq, lane.ts, lane.next_seq = seq, max(lane.ts, self._ts), seq + 1
+
+    def stop(self) -> None:
+        """Call the strategy's `on_stop`: it will see no more records."""
+        on_stop = getattr(self._strategy, "on_stop", None)
+        if on_stop is not None:
+            try:
+                on_stop(self._context)
+            except USER_FAULTS as fault:
+                self._count_error(fault)
 
     def missed(self, next_seq: int) -> None:
         """Records before `next_seq` were lost."""
@@ -338,9 +212,9 @@ class Host:
     def _count_error(self, fault: BaseException) -> None:
         self.errors += 1
         self._errors_in_burst += 1
-        self.last_error = _where(fault, self._path)
+        self.last_error = blame(fault, self._path)
         if self._errors_in_burst <= ERRORS_SHOWN:
-            self.log.warning("%s: at record %d: %s", self.strategy_id, self._seq, self.last_error)
+            self._warn(f"{self.strategy_id}: at record {self._seq}: {self.last_error}")
 
     # ------------------------------------------------------------------------------------------ requests
 
@@ -369,7 +243,7 @@ class Host:
             self._ts,
             self._seq,
             self._next_index(),
-            time.time_ns(),
+            self._wall(),
             kind,
             tif,
             _positive("limit price", limit_price) if kind in _WITH_LIMIT else 0.0,
@@ -397,6 +271,30 @@ class Host:
         lane.submit(request)
         self.requests.append(request)
 
+    def open_orders(self) -> list[OpenOrder]:
+        """What works, then what is on its way, each in the order of their ids."""
+        working = [_open_order(w.order, w.leaves / QTY_SCALE, True) for w in self.lane.open.values()]
+        travelling = sorted(
+            (request for *_, request in self.lane.due if isinstance(request, Order)),
+            key=lambda order: (order.cause_seq, order.index),
+        )
+        return working + [_open_order(order, order.quantity, False) for order in travelling]
+
+    # --------------------------------------------------------------------------------------------- views
+
+    def why_no_trade(self) -> dict[str, int]:
+        """Ticks without an order, by reason as the strategy gave them; denials; `no data` before any tick."""
+        reasons = dict(self._reasons)
+        if self.denied:
+            reasons[RISK_DENIED] = reasons.get(RISK_DENIED, 0) + self.denied
+        if not self.ticks:
+            reasons[NO_DATA] = 1
+        return reasons
+
+    def indicator_values(self) -> dict[str, Any]:
+        """What `ctx.indicator` has made, each with its latest value."""
+        return self._context.indicator.values()
+
     def take_lines(self) -> list[str]:
         """What the strategy logged since the last call."""
         lines, self.lines = self.lines, []
@@ -423,16 +321,6 @@ def _positive(what: str, value: float) -> float:
     if not 0 < number < float("inf"):
         raise ValueError(f"{what} must be positive and finite, not {number!r}")
     return number
-
-
-def _open_orders(lane: Lane) -> list[OpenOrder]:
-    """What works, then what is on its way, each in the order of their ids."""
-    working = [_open_order(w.order, w.leaves / QTY_SCALE, True) for w in lane.open.values()]
-    travelling = sorted(
-        (request for *_, request in lane.due if isinstance(request, Order)),
-        key=lambda order: (order.cause_seq, order.index),
-    )
-    return working + [_open_order(order, order.quantity, False) for order in travelling]
 
 
 def _open_order(order: Order, leaves: float, arrived: bool) -> OpenOrder:

@@ -1,17 +1,17 @@
-"""A host over a strategy text, fed with records of the test's choosing."""
+"""An engine over a strategy text, fed with records of the test's choosing."""
 
-import logging
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from shared_memory_utils import RECORD
-from Strategy.host import Host, load_strategy
 from trading_lib.broker import Terms
+from trading_lib.engine import Engine
 from trading_lib.lane import Lane, Request
+from trading_lib.lane import Record as TapeRecord
 from trading_lib.models import Kind
 from trading_lib.risk import Limits
+from trading_lib.strategy_file import load_strategy
 
 TS = 1_735_828_200_000_000_000
 STEP = 1000  # ns of event time from one record to the next
@@ -31,7 +31,7 @@ def news(sentiment: int, slot: int = 0) -> Record:
 
 
 class Run:
-    """A host over a strategy text; `feed` gives it records with consecutive numbers from 100, `STEP` apart.
+    """An engine over a strategy text; `feed` gives it records with consecutive numbers from 100, `STEP` apart.
 
     `travel`: for how many records an order is on its way; None: for longer than any test.
     """
@@ -49,13 +49,15 @@ class Run:
         path.write_text(textwrap.dedent(source))
         self.path = path
         self.module = load_strategy(path)
-        self.log = logging.getLogger(f"test.{folder.name}")
+        self.warnings: list[str] = []
         self.named: list[int] = []
         latency = Terms().latency_ns if travel is None else round(travel * STEP)
         terms = Terms(latency_ns=latency, slippage_bps=0, commission_bps=0)
         lane = Lane("mine", terms, limits or Limits())
         params = options.pop("params", {})
-        self.host = Host("mine", self.module, params, self._symbol_of, self.log, lane=lane, **options)
+        self.engine = Engine(
+            "mine", self.module, params, self._symbol_of, self.warnings.append, lane=lane, **options
+        )
         self._seq = 100
 
     def _symbol_of(self, slot: int) -> str:
@@ -69,14 +71,14 @@ class Run:
         return found
 
     def feed(self, records: Iterable[Record]) -> list[Request]:
-        """Let the host consume; the requests that came of it."""
-        self.host.consume(self.pack(records))
-        return self.host.take_requests()
+        """Let the engine consume; the requests that came of it."""
+        self.engine.consume(self.number(records))
+        return self.engine.take_requests()
 
-    def pack(self, records: Iterable[Record]) -> bytes:
+    def number(self, records: Iterable[Record]) -> list[TapeRecord]:
         """The next records as they are on a tape."""
-        packed = b""
+        numbered = []
         for kind, slot, value in records:
-            packed += RECORD.pack(self._seq, TS + self._seq * STEP, value, 0, 0, slot, kind)
+            numbered.append((self._seq, TS + self._seq * STEP, value, 0, 0, slot, int(kind)))
             self._seq += 1
-        return packed
+        return numbered

@@ -1,6 +1,5 @@
 """The host: a strategy file and packed tape records in, orders out."""
 
-import logging
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared_memory_utils import RECORD
-from Strategy.host import ERRORS_SHOWN, Host, StrategyError, load_strategy
-from Strategy.test.host_run import EPOCH, MARKS, SYMBOLS, TS, Record, Run, news, ticks
+from trading_lib.engine import ERRORS_SHOWN, Engine
 from trading_lib.lane import Request
 from trading_lib.models import Kind, Order, Side
+from trading_lib.strategy_file import StrategyError, load_strategy
+from trading_lib.test.engine_run import EPOCH, MARKS, SYMBOLS, TS, Record, Run, news, ticks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,7 +68,7 @@ def test_a_strategy_sees_every_tick_and_news_item_once_in_order(run: MakeRun) ->
         ("news", "MSFT", 70, TS + 101_000, 101),
         ("tick", "IBM", 2.5, TS + 105_000, 105),
     ]
-    assert (made.host.ticks, made.host.news) == (2, 1)
+    assert (made.engine.ticks, made.engine.news) == (2, 1)
 
 
 records = st.lists(
@@ -97,21 +96,21 @@ def test_where_batches_end_changes_nothing(tmp_path: Path, stream: list[Record],
     assert [request.client_order_id for request in requests] == [
         request.client_order_id for request in expected
     ]
-    assert cut.host.lane.unfilled == whole.host.lane.unfilled
+    assert cut.engine.lane.unfilled == whole.engine.lane.unfilled
 
 
 def test_a_strategy_needs_no_init_and_no_on_news(run: MakeRun) -> None:
     made = run("def on_tick(ctx, tick): pass")
     made.feed([*ticks(1), news(50), EPOCH])
-    assert (made.host.ticks, made.host.news, made.host.epochs, made.host.errors) == (1, 1, 1, 0)
+    assert (made.engine.ticks, made.engine.news, made.engine.epochs, made.engine.errors) == (1, 1, 1, 0)
 
 
 def test_only_the_wanted_symbols_are_shown_and_the_prices_of_all_are_known(run: MakeRun) -> None:
     made = run(RECORDER, wanted=("MSFT",))
     made.feed([*ticks(1.0), *ticks(2.0, slot=1), news(60), news(70, slot=1)])
     assert [entry[:3] for entry in made.seen[1:]] == [("tick", "MSFT", 2.0), ("news", "MSFT", 70)]
-    assert made.host.lane.prices == {"AAPL": 1.0, "MSFT": 2.0}
-    assert (made.host.ticks, made.host.news) == (2, 2)
+    assert made.engine.lane.prices == {"AAPL": 1.0, "MSFT": 2.0}
+    assert (made.engine.ticks, made.engine.news) == (2, 2)
 
 
 def test_a_strategy_may_name_its_symbols_itself_and_the_configuration_wins(run: MakeRun) -> None:
@@ -159,14 +158,14 @@ def test_prices_are_those_of_the_tape_as_consumed(run: MakeRun) -> None:
 def test_a_gap_is_counted_and_the_strategy_goes_on(run: MakeRun) -> None:
     made = run(RECORDER)
     made.feed([*ticks(1.0), (Kind.GAP, 0, 17.0), *ticks(2.0)])
-    assert (made.host.gaps, made.host.ticks) == (1, 2)
+    assert (made.engine.gaps, made.engine.ticks) == (1, 2)
 
 
 def test_what_a_strategy_logs_is_kept_for_the_caller_with_its_name(run: MakeRun) -> None:
     made = run("def init(ctx): ctx.log('begin')\ndef on_tick(ctx, tick): ctx.log(tick.price)")
     made.feed(ticks(1.5))
-    assert made.host.take_lines() == ["mine: begin", "mine: 1.5"]
-    assert made.host.take_lines() == []
+    assert made.engine.take_lines() == ["mine: begin", "mine: 1.5"]
+    assert made.engine.take_lines() == []
 
 
 # ------------------------------------------------------------------------------------------------ orders
@@ -178,7 +177,7 @@ def test_an_order_names_the_record_that_caused_it_and_its_time(run: MakeRun) -> 
     assert isinstance(order, Order)
     assert (order.symbol, order.side, order.quantity, order.price) == ("AAPL", Side.BUY, 10, 173.2)
     assert (order.cause_seq, order.timestamp) == (100, TS + 100_000)
-    assert made.host.placed == 1
+    assert made.engine.placed == 1
 
 
 def test_orders_of_one_record_are_numbered_and_the_next_record_begins_at_zero(run: MakeRun) -> None:
@@ -208,7 +207,7 @@ def test_the_position_counts_orders_on_their_way(run: MakeRun) -> None:
     )
     made.feed([*ticks(2.0, 2.0, 1.0), *ticks(1.0, slot=1)])
     assert made.seen == [(0, 10, 0), (10, 20, 0), (20, 10, 0), (0, -10, 0)]
-    assert (made.host.lane.position("AAPL"), made.host.lane.position("MSFT")) == (10, -10)
+    assert (made.engine.lane.position("AAPL"), made.engine.lane.position("MSFT")) == (10, -10)
 
 
 @pytest.mark.parametrize(
@@ -230,9 +229,9 @@ def test_an_order_that_cannot_be_is_an_error_of_the_strategy_and_moves_nothing(
 ) -> None:
     made = run(f"def on_tick(ctx, tick): ctx.place_market_order({call})")
     assert made.feed(ticks(1.0)) == []
-    assert (made.host.errors, made.host.placed, made.host.lane.unfilled) == (1, 0, {})
-    assert fault in made.host.last_error
-    assert made.host.last_error.startswith("line 1: ")
+    assert (made.engine.errors, made.engine.placed, made.engine.lane.unfilled) == (1, 0, {})
+    assert fault in made.engine.last_error
+    assert made.engine.last_error.startswith("line 1: ")
 
 
 # ------------------------------------------------------------------------------------------------ epochs
@@ -254,7 +253,7 @@ def test_an_epoch_begins_with_a_fresh_context_a_flat_position_and_no_prices(run:
     made.feed([*ticks(2.0, slot=1), *ticks(1.0, 1.0), EPOCH, *ticks(1.0), EPOCH])
     fresh = ("init", False, 0, None)
     assert made.seen == [fresh, (1, 0, 2.0), (2, 0, 2.0), (3, 5, 2.0), fresh, (1, 0, None), fresh]
-    assert made.host.epochs == 2
+    assert made.engine.epochs == 2
 
 
 def test_an_init_that_fails_is_an_error_with_its_line(run: MakeRun) -> None:
@@ -296,8 +295,8 @@ def test_an_exception_is_counted_with_its_line_and_never_stops_the_host(
     source = f"seen = []\ndef on_tick(ctx, tick):\n    {statement}\ndef on_news(ctx, news): seen.append(1)\n"
     made = run(source)
     made.feed([*ticks(1.0, 2.0), news(50)])
-    assert (made.host.errors, made.host.ticks, made.seen) == (2, 2, [1])
-    assert shown in made.host.last_error
+    assert (made.engine.errors, made.engine.ticks, made.seen) == (2, 2, [1])
+    assert shown in made.engine.last_error
 
 
 def test_an_exception_in_on_news_is_counted_too(run: MakeRun) -> None:
@@ -305,31 +304,29 @@ def test_an_exception_in_on_news_is_counted_too(run: MakeRun) -> None:
         "def on_tick(ctx, tick): pass\ndef on_news(ctx, news):\n    raise ValueError(news.sentiment)\n"
     )
     made.feed([news(50), *ticks(1.0)])
-    assert (made.host.errors, made.host.last_error) == (1, "line 3: ValueError: 50")
+    assert (made.engine.errors, made.engine.last_error) == (1, "line 3: ValueError: 50")
 
 
 def test_orders_placed_before_the_exception_stand(run: MakeRun) -> None:
     made = run("def on_tick(ctx, tick):\n    ctx.place_market_order('BUY', 1)\n    1 / 0\n")
     assert len(made.feed(ticks(1.0, 1.0))) == 2
-    assert made.host.lane.position("AAPL") == 2
+    assert made.engine.lane.position("AAPL") == 2
 
 
 def test_the_line_is_that_of_the_strategy_file_also_when_a_library_raised(run: MakeRun) -> None:
     made = run("import json\ndef on_tick(ctx, tick):\n    json.loads('{')\n")
     made.feed(ticks(1.0))
-    assert made.host.last_error.startswith("line 3: JSONDecodeError")
+    assert made.engine.last_error.startswith("line 3: JSONDecodeError")
 
 
-def test_of_a_burst_of_exceptions_the_log_shows_the_first_few_and_all_are_counted(
-    run: MakeRun, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_of_a_burst_of_exceptions_the_log_shows_the_first_few_and_all_are_counted(run: MakeRun) -> None:
     made = run("def on_tick(ctx, tick): 1 / 0")
     made.feed(ticks(*[1.0] * 100))
-    assert made.host.errors == 100
-    assert len(caplog.messages) == ERRORS_SHOWN
-    assert caplog.messages[0] == "mine: at record 100: line 1: ZeroDivisionError: division by zero"
+    assert made.engine.errors == 100
+    assert len(made.warnings) == ERRORS_SHOWN
+    assert made.warnings[0] == "mine: at record 100: line 1: ZeroDivisionError: division by zero"
     made.feed(ticks(1.0))  # the next burst is shown again
-    assert len(caplog.messages) == ERRORS_SHOWN + 1
+    assert len(made.warnings) == ERRORS_SHOWN + 1
 
 
 # ------------------------------------------------------------------------------------------- from a file
@@ -390,7 +387,7 @@ def test_a_strategy_may_use_dataclasses_and_postponed_annotations(run: MakeRun) 
         """
     )
     made.feed(ticks(1.0, 2.0))
-    assert (made.seen[-1], made.host.errors) == ([1.0, 2.0], 0)
+    assert (made.seen[-1], made.engine.errors) == ([1.0, 2.0], 0)
 
 
 # -------------------------------------------------------------------------------- the default strategy
@@ -399,7 +396,7 @@ def test_a_strategy_may_use_dataclasses_and_postponed_annotations(run: MakeRun) 
 def test_the_default_strategy_places_the_orders_computed_by_hand(tmp_path: Path) -> None:
     module = load_strategy(ROOT / "strategies/sma_news/strategy.py")
     params = {"short_window": 2, "long_window": 3, "quantity": 10}
-    host = Host("sma_news", module, params, SYMBOLS.__getitem__, logging.getLogger("test.default"))
+    engine = Engine("sma_news", module, params, SYMBOLS.__getitem__, print)
     script: list[tuple[Record, str]] = [
         (ticks(10.0)[0], ""),
         (ticks(11.0)[0], ""),
@@ -425,12 +422,12 @@ def test_the_default_strategy_places_the_orders_computed_by_hand(tmp_path: Path)
         (ticks(13.0)[0], "BUY 10 @ 13.0"),  # flat again, so 10
     ]
     for seq, ((kind, slot, value), expected) in enumerate(script):
-        host.consume(RECORD.pack(seq, TS + seq, value, 0, 0, slot, kind))
-        orders = [request for request in host.take_requests() if isinstance(request, Order)]
+        engine.consume([(seq, TS + seq, value, 0, 0, slot, int(kind))])
+        orders = [request for request in engine.take_requests() if isinstance(request, Order)]
         placed = [f"{o.side} {o.quantity:g} @ {o.price}" for o in orders]
         assert placed == ([expected] if expected else []), f"at record {seq}"
-    assert host.errors == 0
-    assert host.lane.position("AAPL") == 10
+    assert engine.errors == 0
+    assert engine.lane.position("AAPL") == 10
 
 
 @pytest.mark.parametrize(
@@ -455,8 +452,8 @@ def test_whatever_a_strategy_raises_is_counted_and_said_in_few_words(
     """
     path = tmp_path / "strategy.py"
     path.write_text(textwrap.dedent(source))
-    host = Host("mine", load_strategy(path), {}, lambda slot: SYMBOLS[slot], logging.getLogger("test.raises"))
-    host.consume(RECORD.pack(0, TS, 100.0, 0, 0, 0, Kind.TICK))
-    assert host.errors == 1
-    assert shown in host.last_error
-    assert len(host.last_error.encode()) < 1000
+    engine = Engine("mine", load_strategy(path), {}, lambda slot: SYMBOLS[slot], print)
+    engine.consume([(0, TS, 100.0, 0, 0, 0, int(Kind.TICK))])
+    assert engine.errors == 1
+    assert shown in engine.last_error
+    assert len(engine.last_error.encode()) < 1000
