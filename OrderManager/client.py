@@ -18,10 +18,11 @@ import socket
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from trading_lib import order_wire, wire
 from trading_lib.models import CancelRequest, Order, Report, Side
+from trading_lib.order_wire import Refusal, Welcome
 
 MAX_WAITING: Final = 8 << 20  # bytes (some 100,000 orders) kept for a server that does not read
 HELLO_TIMEOUT_S: Final = 5.0
@@ -30,16 +31,6 @@ READ_BYTES: Final = 1 << 18
 
 class SessionRefused(ConnectionError):
     """The OrderManager does not want this session; the message is its reason. Trying again will not help."""
-
-
-class Welcome(NamedTuple):
-    """The answer to a hello: where to begin on the tape, the lane's state (JSON; empty for `again`), and
-    what came in with it and is not read yet."""
-
-    session: int
-    next_seq: int
-    lane: bytes
-    rest: bytes
 
 
 def open_session(
@@ -64,34 +55,21 @@ def open_session(
 
 
 def _read_welcome(connection: socket.socket, timeout: float) -> Welcome:
-    data, lane = b"", b""
+    reader = order_wire.WelcomeReader()
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        received = connection.recv(READ_BYTES)
-        if not received:
+        data = connection.recv(READ_BYTES)
+        if not data:
             raise ConnectionError("the OrderManager closed the connection instead of answering the hello")
-        data += received
-        while b"*" in data:
-            frame, _, data = data.partition(b"*")
-            try:
-                message = wire.parse_control(frame) if len(frame) <= wire.MAX_FRAME else _long_control(frame)
-                if message.name == "LANE":
-                    lane += order_wire.decode_lane(message)
-                elif message.name == "ERROR":
-                    raise SessionRefused(", ".join(message.fields))
-                elif message.name == "OK":
-                    session, next_seq = (wire.parse_number(field) for field in message.fields[:2])
-                    return Welcome(session, next_seq, lane, data)
-            except (wire.Rejected, ValueError) as fault:
-                raise ConnectionError(
-                    f"the OrderManager's answer to the hello cannot be read: {fault}"
-                ) from None
+        try:
+            answer = reader.feed(data)
+        except wire.Rejected as fault:
+            raise ConnectionError(f"the OrderManager's answer to the hello cannot be read: {fault}") from None
+        if isinstance(answer, Refusal):
+            raise SessionRefused(answer.reason)
+        if answer is not None:
+            return answer
     raise TimeoutError("the OrderManager did not answer the hello")
-
-
-def _long_control(frame: bytes) -> wire.Control:
-    name, _, rest = frame.decode().partition(",")
-    return wire.Control(name.removeprefix("!"), (rest,))
 
 
 class OrderQueueFull(Exception):
@@ -245,7 +223,7 @@ class OrderManagerClient:
 
     def progress(self, next_seq: int) -> None:
         """As a host: every tape record before `next_seq` was processed, so the ledger may go so far."""
-        self._unsent += wire.encode_control("P", next_seq)
+        self._unsent += order_wire.encode_progress(next_seq)
         self.flush()
 
     def receive(self, timeout: float = 0.0) -> list[tuple[int, int] | Report]:
@@ -271,12 +249,11 @@ class OrderManagerClient:
         return [self._read(frame) for frame in self._frames.feed(data) if frame is not None]
 
     def _read(self, frame: bytes) -> tuple[int, int] | Report:
-        if frame.startswith(b"!R,"):
+        if order_wire.is_report(frame):
             return order_wire.parse_report(frame)
+        if order_wire.is_acknowledgement(frame):
+            return order_wire.parse_acknowledgement(frame)
         control = wire.parse_control(frame)
-        if control.name == "A":
-            cause, index = map(wire.parse_number, control.fields)
-            return cause, index
         self.disconnect()
         raise SessionRefused(", ".join((control.name, *control.fields)))
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from OrderManager.market import Market
 from OrderManager.server import Connection
-from trading_lib import order_wire, wire
+from trading_lib import order_wire
 from trading_lib.broker import NEVER
 from trading_lib.lane import Lane, Request
 
@@ -107,4 +107,4 @@ class LaneDesk:
         last: RequestId | None = None
         while self._acknowledged_at and self._acknowledged_at[0][0] <= durable:
             last = self._acknowledged_at.popleft()[1]
-        return wire.encode_control("A", *last) if last is not None else b""
+        return order_wire.encode_acknowledgement(*last) if last is not None else b""

@@ -40,7 +40,6 @@ from trading_lib import order_wire
 from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import restore, take_head, take_state
 from trading_lib.portfolio import Portfolio, PortfolioState
-from trading_lib.wire import encode_control
 
 REQUESTS_AT_ONCE: Final = 512  # per lane, between two writes of the journal: some 15 ms …
 RECORDS_AT_ONCE: Final = 1 << 15  # … and so many records: some 10 ms
@@ -276,7 +275,7 @@ class Ledger:
         """A request that no honest host sends: the session ends, and its client hears why."""
         self.counters[f"refused: {reason}"] += 1
         if desk.client is not None:
-            desk.client.send(encode_control("ERROR", f"a request is refused: {reason}"))
+            desk.client.send(order_wire.encode_error(f"a request is refused: {reason}"))
             desk.client.hopeless = True
 
     def _take_plain(self, inputs: Sequence[Input]) -> None:

@@ -284,12 +284,12 @@ class OrderManagerServer:
         try:
             frames, next_seq = self._desk.welcome(client, hello)
         except SessionDenied as fault:
-            client.send(wire.encode_control("ERROR", fault))
+            client.send(order_wire.encode_error(fault))
             client.hopeless = True
             raise wire.Rejected("session denied", f"{strategy}: {fault}") from None
         client.strategy = hello.strategy
         self.counters["sessions"] += 1
-        client.send(b"".join(frames) + wire.encode_control("OK", self._session, next_seq))
+        client.send(b"".join(frames) + order_wire.encode_welcome(self._session, next_seq))
 
     def _reject(self, client: Connection, rejection: wire.Rejection) -> None:
         self.rejected[rejection.reason] += 1
@@ -367,7 +367,7 @@ class _ReceivingDesk:
             self._on_orders(received)
             if client.strategy is not None:
                 last = received[-1].order
-                client.send(wire.encode_control("A", last.cause_seq, last.index))
+                client.send(order_wire.encode_acknowledgement(last.cause_seq, last.index))
 
     def left(self, client: Connection) -> None:
         """Nothing to do."""

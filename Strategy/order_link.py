@@ -1,8 +1,11 @@
 """The way to the OrderManager: never waits, reconnects by itself, and holds the ledger to its host's word.
 
 What was sent and not acknowledged is sent again after a reconnect, under its old ids: the ledger answers an
-id it has seen, and never executes it twice. The reports that come back must be, byte for byte, those of the
-host's own lane; the first difference is a divergence, and then nothing more is sent.
+id it has seen, and never executes it twice. What the host missed of the tape is said again, too, each gap at
+its place among the requests: the ledger's lane must not have seen it, either.
+
+The reports that come back must be, byte for byte, those of the host's own lane; the first difference is a
+divergence, and then nothing more is sent.
 """
 
 import contextlib
@@ -14,12 +17,14 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
 
-from OrderManager.client import SessionRefused, Welcome, open_session
+from OrderManager.client import SessionRefused, open_session
 from runtime.loop import Backoff, Reminder
 from trading_lib import order_wire, wire
 from trading_lib.models import CancelRequest, Order
+from trading_lib.order_wire import Welcome
 
 MAX_KEPT: Final = 100_000  # requests without an acknowledgement; then the oldest is dropped, and counted
+MAX_GAPS: Final = 1000  # of the tape, to be said again; then the oldest is dropped, and counted
 MAX_OUTBOX: Final = 32 << 20  # bytes the OrderManager has not taken; then the connection is given up
 READ_BYTES: Final = 1 << 18
 HELLO_TIMEOUT_S: Final = 5.0
@@ -46,6 +51,7 @@ class OrderLink:
         self._closed = False
         self._outbox = bytearray()
         self._unacknowledged: deque[Request] = deque()
+        self._gaps: deque[tuple[int, int]] = deque()  # records from … to … the host has not seen
         self._expected: deque[bytes] = deque()  # frames of the host's own reports, to be told again
         self._told = 0  # the number of the last report that the ledger and the host agree on
         self._hello: tuple[str, str, int] | None = None  # token, mode, number
@@ -80,6 +86,7 @@ class OrderLink:
         self.refused = self.diverged = ""
         self.counters["dropped: begun anew"] += len(self._unacknowledged)
         self._unacknowledged.clear()
+        self._gaps.clear()
         self._expected.clear()
 
     def joined(self, executions: int, next_seq: int) -> None:
@@ -141,11 +148,22 @@ class OrderLink:
         if self._hello[1] == "new":
             self.welcome = welcome
         else:
-            frames = [order_wire.encode_request(request) for request in self._unacknowledged]
-            self.counters["sent again"] += len(frames)
-            self._outbox = bytearray(b"".join(frames) + wire.encode_control("P", self._progress))
+            self.counters["sent again"] += len(self._unacknowledged)
+            self._outbox = bytearray(self._everything_again())
         self._take(welcome.rest)
         self._flush()
+
+    def _everything_again(self) -> bytes:
+        """What the ledger may not have heard, in the order of the tape records it is about."""
+        frames: list[bytes] = []
+        gaps = deque(self._gaps)
+        for request in self._unacknowledged:
+            while gaps and gaps[0][0] <= request.cause_seq:
+                frames.append(order_wire.encode_missed(*gaps.popleft()))
+            frames.append(order_wire.encode_request(request))
+        frames.extend(order_wire.encode_missed(*gap) for gap in gaps)
+        frames.append(order_wire.encode_progress(self._progress))
+        return b"".join(frames)
 
     def _hang_up(self) -> None:
         if self._socket is not None:
@@ -168,7 +186,7 @@ class OrderLink:
         self._progress = progress
         if self._socket is not None:
             encode = order_wire.encode_request
-            data = b"".join([encode(request) for request in requests]) + b"!P,%d*" % progress
+            data = b"".join([encode(request) for request in requests]) + order_wire.encode_progress(progress)
             if self._outbox:
                 self._outbox += data
                 self._flush()
@@ -197,13 +215,17 @@ class OrderLink:
 
     def expect(self, frames: bytes) -> None:
         """The ledger is to report what the host's lane has reported."""
-        self._expected.extend(frames.split(b"*")[:-1])
+        self._expected.extend(order_wire.split_frames(frames))
 
-    def missed(self, next_seq: int) -> None:
-        """Tell the ledger that the host did not see what is before `next_seq`: its lane must not, either."""
+    def missed(self, start: int, next_seq: int) -> None:
+        """Tell the ledger that the host saw nothing from `start` to `next_seq`: its lane must not, either."""
         self._progress = next_seq
+        self._gaps.append((start, next_seq))
+        if len(self._gaps) > MAX_GAPS:
+            self._gaps.popleft()
+            self.counters["dropped: gaps"] += 1
         if self._socket is not None:
-            self._outbox += wire.encode_control("M", next_seq)
+            self._outbox += order_wire.encode_missed(start, next_seq)
             self._flush()
 
     def _flush(self) -> None:
@@ -241,9 +263,9 @@ class OrderLink:
         for frame in self._splitter.feed(data):
             if frame is None:
                 self._diverge("a frame that is too long")
-            elif frame.startswith(b"!R,"):
+            elif order_wire.is_report(frame):
                 self._compare(frame)
-            elif frame.startswith(b"!A,"):
+            elif order_wire.is_acknowledgement(frame):
                 self._acknowledged(frame)
             else:
                 self._log.warning("from the OrderManager: %s", frame.decode(errors="replace"))
@@ -260,13 +282,17 @@ class OrderLink:
 
     def _diverge(self, text: str) -> None:
         self.diverged = text
-        self._outbox += wire.encode_control("DIVERGED", text.replace("*", "")[:150])
+        self._outbox += order_wire.encode_farewell(text)
         self._flush()
 
     def _acknowledged(self, frame: bytes) -> None:
-        cause, index = map(int, frame.split(b",")[1:3])
+        try:
+            last = order_wire.parse_acknowledgement(frame)
+        except wire.Rejected as fault:
+            self._log.warning("from the OrderManager: %s", fault)
+            return
         kept = self._unacknowledged
-        while kept and (kept[0].cause_seq, kept[0].index) <= (cause, index):
+        while kept and (kept[0].cause_seq, kept[0].index) <= last:
             kept.popleft()
             self.counters["acknowledged"] += 1
 
@@ -283,7 +309,7 @@ class OrderLink:
             self.tend()
         self._closed = True
         if self._socket is not None:
-            self._outbox += wire.encode_control("BYE")
+            self._outbox += order_wire.encode_farewell()
             self._flush()
         self.counters["lost at the end"] += self.kept
         self._hang_up()

@@ -198,8 +198,8 @@ class StrategyProcess:
         began = time.monotonic()
         if tape.missed != missed:
             first = tape.cursor - len(packed) // RECORD.size
+            self._link.missed(host.lane.next_seq, first)
             host.missed(first)
-            self._link.missed(first)
         try:
             host.consume(RECORD.iter_unpack(packed))
         except StrategyError as fault:

@@ -102,13 +102,12 @@ class Client(Connection):
     def send(self, data: bytes) -> None:
         """What the ledger says."""
         self._on_send(data)
-        for frame in data.split(b"*")[:-1]:
-            if frame.startswith(b"!R,"):
+        for frame in order_wire.split_frames(data):
+            if order_wire.is_report(frame):
                 self.reports.append(order_wire.parse_report(frame))
-            elif frame.startswith(b"!A,"):
-                cause, index = map(int, frame.split(b",")[1:])
-                self.acknowledged.append((cause, index))
-            elif frame.startswith(b"!ERROR,"):
+            elif order_wire.is_acknowledgement(frame):
+                self.acknowledged.append(order_wire.parse_acknowledgement(frame))
+            elif wire.parse_control(frame).name == "ERROR":
                 self.errors.append(frame.decode())
             else:
                 raise AssertionError(frame)
@@ -161,10 +160,7 @@ class Room:
         client = Client(on_send)
         frames, client.next_seq = self.ledger.welcome(client, Hello(strategy, token, mode, number))
         client.strategy = strategy
-        for frame in b"".join(frames).split(b"*")[:-1]:
-            client.lane += order_wire.decode_lane(
-                wire.parse_control(frame) if len(frame) < 256 else _long(frame)
-            )
+        client.lane = b"".join(map(order_wire.decode_lane, order_wire.split_frames(b"".join(frames))))
         return client
 
     def take(self, client: Client, *inputs: Request | int) -> None:
@@ -208,11 +204,6 @@ class Room:
     def reports(self, strategy: str) -> list[Report]:
         """Every report that has become public."""
         return [r for _, r in self.published if isinstance(r, Report) and r.strategy_id == strategy]
-
-
-def _long(frame: bytes) -> wire.Control:
-    name, _, rest = frame.decode().partition(",")
-    return wire.Control(name.removeprefix("!"), (rest,))
 
 
 def order(cause: int, index: int = 0, qty: float = 1, side: Side = Side.BUY, symbol: str = "AAPL") -> Order:

@@ -20,7 +20,7 @@ from OrderManager.server import (
     Received,
     SessionDenied,
 )
-from Strategy.order_link import MAX_KEPT, OrderLink
+from Strategy.order_link import MAX_GAPS, MAX_KEPT, OrderLink
 from testing.harness import free_port, wait_until
 from trading_lib import order_wire, wire
 from trading_lib.models import CancelRequest, Order, OrderStatus, Report, Side
@@ -198,10 +198,15 @@ def test_what_the_host_missed_is_said_before_what_follows(link: OrderLink, port:
     with desk_on(port) as desk:
         join(link, desk)
         link.send([], 20)
-        link.missed(30)
+        link.missed(25, 30)  # it had come further than it had said
         link.send([], 31)
-        until(link, lambda: len(desk.inputs) == 3, desk)
-        assert desk.inputs == [Progress(20, False), Progress(30, True), Progress(31, False)]
+        until(link, lambda: len(desk.inputs) == 4, desk)
+        assert desk.inputs == [
+            Progress(20, False),
+            Progress(25, False),
+            Progress(30, True),
+            Progress(31, False),
+        ]
 
 
 def test_a_denied_session_says_why_and_is_asked_for_again(
@@ -260,6 +265,38 @@ def test_what_was_not_acknowledged_is_sent_again_under_its_old_ids_and_what_was_
         assert [r.order for r in desk.received] == [order(1), order(2), order(3)]
         assert desk.progress[-1] == 25
         assert link.counters["sent again"] == 3
+
+
+def test_after_a_reconnect_what_was_missed_is_said_at_its_place_among_the_requests(
+    link: OrderLink, port: int
+) -> None:
+    with desk_on(port, acknowledges=False) as desk:
+        join(link, desk)
+        link.send([order(18)], 20)
+        until(link, lambda: desk.received, desk)
+    until(link, lambda: not link.connected)
+    link.missed(20, 30)
+    link.send([order(31)], 32)
+    link.missed(40, 50)
+    link.send([], 51)
+    with desk_on(port) as desk:
+        until(link, lambda: link.kept == 0, desk)
+        until(link, lambda: desk.progress[-1] == 51, desk)
+        said = [f.order.cause_seq if isinstance(f, Received) else f for f in desk.inputs]
+        assert said == [
+            18,
+            *(Progress(20, False), Progress(30, True)),
+            31,
+            *(Progress(40, False), Progress(50, True)),
+            Progress(51, False),
+        ]
+
+
+def test_at_most_so_many_gaps_are_kept_and_the_oldest_are_dropped_and_counted(link: OrderLink) -> None:
+    for gap in range(MAX_GAPS + 3):
+        link.missed(gap * 10, gap * 10 + 5)
+    assert (len(link._gaps), link._gaps[0]) == (MAX_GAPS, (30, 35))
+    assert link.counters["dropped: gaps"] == 3
 
 
 def test_a_connection_lost_over_and_over_loses_no_order(link: OrderLink, port: int) -> None:

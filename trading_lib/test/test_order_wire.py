@@ -1,7 +1,7 @@
 """The order session's frames: what is written is read back, and what cannot be read says why."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trading_lib import order_wire, wire
@@ -184,19 +184,80 @@ def test_a_hello_says_who_it_is_and_how_it_comes(arguments: tuple[str, str], fra
     assert order_wire.encode_order_hello(*arguments) == frame
 
 
-@given(st.binary(max_size=5000))
+# ---------------------------------------------------------------------------------------------- answers
+
+
+def read_welcome(
+    data: bytes, cuts: list[int]
+) -> tuple[order_wire.Welcome | order_wire.Refusal | None, bytes]:
+    """What a reader makes of bytes that come in such pieces, and what it was not given any more."""
+    reader, at = order_wire.WelcomeReader(), 0
+    for cut in [*sorted(cut % (len(data) + 1) for cut in cuts), len(data)]:
+        if (answer := reader.feed(data[at:cut])) is not None:
+            return answer, data[cut:]
+        at = cut
+    return None, b""
+
+
+@given(
+    st.binary(max_size=5000), numbers, numbers, st.binary(max_size=50), st.lists(st.integers(0), max_size=8)
+)
 @EXAMPLES
-def test_a_lanes_state_survives_its_frames(state: bytes) -> None:
-    frames = list(order_wire.encode_lane(state))
-    assert all(len(frame) <= order_wire.MAX_REPLY and frame.endswith(b"*") for frame in frames)
-    splitter = wire.FrameSplitter(order_wire.MAX_REPLY)
-    read = b""
-    for frame in splitter.feed(b"".join(frames)):
-        assert frame is not None
-        name, _, rest = frame.decode().partition(",")
-        assert name == "!LANE"
-        read += order_wire.decode_lane(wire.Control("LANE", (rest,)))
-    assert read == state
+def test_a_welcome_is_read_whole_however_its_bytes_come_and_nothing_behind_it_is_lost(
+    lane: bytes, session: int, next_seq: int, more: bytes, cuts: list[int]
+) -> None:
+    frames = list(order_wire.encode_lane(lane))
+    assert all(len(frame) <= order_wire.MAX_REPLY for frame in frames)
+    data = b"".join(frames) + order_wire.encode_welcome(session, next_seq) + more
+    answer, unread = read_welcome(data, cuts)
+    assert isinstance(answer, order_wire.Welcome)
+    assert (answer.session, answer.next_seq, answer.lane) == (session, next_seq, lane)
+    assert answer.rest + unread == more
+
+
+def test_a_refusal_is_read_with_its_reason() -> None:
+    answer, _ = read_welcome(order_wire.encode_error("wrong token: it is in run-1, in token"), [7])
+    assert answer == order_wire.Refusal("wrong token: it is in run-1, in token")
+
+
+@pytest.mark.parametrize("data", [b"", b"!LANE,AAAA*", b"!OK,1,1", b"!WEATHER,fine*"])
+def test_before_the_end_of_the_answer_there_is_none(data: bytes) -> None:
+    assert order_wire.WelcomeReader().feed(data) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"!OK*", b"!OK,1*", b"!OK,x,1*", b"!OK,-1,1*", b"!LANE,A*", b"!LANE,A!A=*", b"\xff*", b"x" * 2000],
+)
+def test_an_answer_that_cannot_be_read_is_rejected(data: bytes) -> None:
+    with pytest.raises(wire.Rejected):
+        order_wire.WelcomeReader().feed(data)
+
+
+@given(numbers, numbers)
+@EXAMPLES
+def test_an_acknowledgement_survives_its_frame(cause: int, index: int) -> None:
+    frame = order_wire.encode_acknowledgement(cause, index)
+    (read,) = order_wire.split_frames(frame)
+    assert order_wire.is_acknowledgement(read)
+    assert not order_wire.is_report(read)
+    assert order_wire.parse_acknowledgement(read) == (cause, index)
+
+
+@pytest.mark.parametrize("frame", [b"!A,", b"!A,1", b"!A,1,", b"!A,1,2,3", b"!A,-1,2", b"!A,1,x"])
+def test_an_acknowledgement_that_cannot_be_read_is_rejected(frame: bytes) -> None:
+    with pytest.raises(wire.Rejected):
+        order_wire.parse_acknowledgement(frame)
+
+
+@given(st.text(max_size=400))
+@example("…" * 150)
+@EXAMPLES
+def test_a_farewell_is_one_frame_that_fits(text: str) -> None:
+    frame = order_wire.encode_farewell(text)
+    assert frame.count(b"*") == 1
+    assert len(frame) <= wire.MAX_FRAME
+    assert wire.parse_control(frame[:-1]).name == ("DIVERGED" if text else "BYE")
 
 
 # ----------------------------------------------------------------------------------------------- reports
