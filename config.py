@@ -7,7 +7,9 @@ Paths inside a configuration are relative to the project's root, so that a copy 
 means the same thing.
 """
 
+import os
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +24,9 @@ ROOT: Final = Path(__file__).resolve().parent
 DEFAULT_CONFIG: Final = ROOT / "config.json"
 
 SLOWEST: Final = 1e-6  # ticks per second
+
+MAX_STRATEGIES: Final = 64  # a worker process each
+ENVIRONMENT: Final = "ALGOSIM_"  # ALGOSIM_Gateway__pace__ticks_per_s=1000 overrides one key
 
 SESSION: Final = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( [A-Za-z0-9_+\-/]+)?$"
 
@@ -149,16 +154,24 @@ class StrategySection(Section, frozen=True):
     bullish_threshold: Sentiment = 60
     bearish_threshold: Sentiment = 40
     quantity: Positive = 10.0
-    strategies: Annotated[tuple[StrategyEntry, ...], Meta(max_length=1)] = ()
+    strategies: Annotated[tuple[StrategyEntry, ...], Meta(max_length=MAX_STRATEGIES)] = ()
+    hot_reload: bool = True  # a saved strategy file runs at once
+    sandbox: bool = True  # user code gives up every right it does not need
+    memory_mb: Annotated[int, Meta(ge=64, le=1 << 20)] = 1024  # of one worker's own data
+    budget_ms: Annotated[float, Meta(gt=0, le=60_000)] = 5.0  # for one record; slower is counted and shown
+    hang_s: Annotated[float, Meta(ge=0.1, le=3600)] = 2.0  # one record takes longer: the worker is killed
+    rest_ms: Annotated[float, Meta(ge=0, le=1000)] | None = (
+        None  # between two batches; none: 0, and a little when there are more strategies than processors
+    )
 
     @property
-    def entry(self) -> StrategyEntry:
-        """The strategy to run: the configured one, or the default with the windows and thresholds above."""
+    def entries(self) -> tuple[StrategyEntry, ...]:
+        """The strategies to run: those configured, or the default with the windows and thresholds above."""
         if self.strategies:
-            return self.strategies[0]
+            return self.strategies
         keys = ("short_window", "long_window", "bullish_threshold", "bearish_threshold", "quantity")
         params = {key: getattr(self, key) for key in keys}
-        return StrategyEntry(id="sma_news", path="strategies/sma_news/strategy.py", params=params)
+        return (StrategyEntry(id="sma_news", path="strategies/sma_news/strategy.py", params=params),)
 
 
 class Execution(Section, frozen=True):
@@ -230,22 +243,66 @@ def resolve(path: str) -> Path:
     return ROOT / path
 
 
-def load_config(path: str | Path = DEFAULT_CONFIG) -> Config:
-    """Read and check a JSON configuration. Raises ConfigError."""
+def load_config(path: str | Path = DEFAULT_CONFIG, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read and check a configuration, JSON or YAML by its name. Raises ConfigError.
+
+    Environment variables override single keys: `ALGOSIM_Gateway__pace__ticks_per_s=1000`, the value as JSON,
+    or else as text.
+    """
     path = Path(path)
+    tree = read_tree(path)
+    source = path.name
+    for name in sorted(environment):
+        keys = name.removeprefix(ENVIRONMENT).split("__")
+        if name.startswith(ENVIRONMENT) and len(keys) > 1:
+            _override(tree, keys, environment[name], name)
+            source = f"{path.name} with {ENVIRONMENT}…"
+    return check_config(tree, source)
+
+
+def read_tree(path: Path) -> Any:
+    """A configuration file as plain values, not checked yet. Raises ConfigError."""
     try:
         raw = path.read_bytes()
     except OSError as fault:
         raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
-    return parse_config(raw, path.name)
+    if path.suffix in (".yaml", ".yml"):
+        import yaml  # 20 ms, and most configurations are JSON
+
+        try:
+            return yaml.safe_load(raw)
+        except yaml.YAMLError as fault:
+            raise ConfigError(f"{path.name}: not YAML: {' '.join(str(fault).split())}") from None
+    return _parse_json(raw, path.name)
+
+
+def _parse_json(raw: bytes, source: str) -> Any:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError as fault:
+        raise ConfigError(f"{source}: not JSON: {fault}") from None
+
+
+def _override(tree: Any, keys: list[str], text: str, name: str) -> None:
+    """Set one key of a configuration that is not checked yet."""
+    for key in keys[:-1]:
+        if isinstance(tree, dict):
+            tree = tree.setdefault(key, {})
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{name}: {'.'.join(keys)} is not below an object")
+    try:
+        tree[keys[-1]] = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        tree[keys[-1]] = text
 
 
 def parse_config(raw: bytes, source: str = "config.json") -> Config:
     """Check a configuration given as JSON text; `source` is what errors call it. Raises ConfigError."""
-    try:
-        tree = msgspec.json.decode(raw)
-    except msgspec.DecodeError as fault:
-        raise ConfigError(f"{source}: not JSON: {fault}") from None
+    return check_config(_parse_json(raw, source), source)
+
+
+def check_config(tree: Any, source: str = "config.json") -> Config:
+    """Check a configuration given as plain values; `source` is what errors call it. Raises ConfigError."""
     try:
         config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as fault:
@@ -339,6 +396,10 @@ def _check_together(source: str, config: Config) -> None:
             f"Strategy.bearish_threshold ({strategy.bearish_threshold}) must be below "
             f"Strategy.bullish_threshold ({strategy.bullish_threshold})"
         )
+    ids = [entry.id for entry in strategy.strategies]
+    if len(set(ids)) != len(ids):
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        refuse(f"Strategy.strategies: {', '.join(twice)} used twice as id")
     if len(set(config.symbols)) != len(config.symbols):
         twice = sorted({symbol for symbol in config.symbols if config.symbols.count(symbol) > 1})
         refuse(f"symbols: {', '.join(twice)} listed twice")

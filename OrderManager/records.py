@@ -28,12 +28,18 @@ class Taken(msgspec.Struct, frozen=True, tag="taken", array_like=True):
     request: Order | CancelRequest
 
 
+STARTED: Final = "started"  # of all notes the one that every comparable run has
+
+
 class Note(msgspec.Struct, frozen=True, tag="note", array_like=True):
-    """Something that keeps a run from being comparable: at tape record `seq`, `what` happened to a strategy."""
+    """At tape record `seq`, `what` happened to a strategy; all but `STARTED` keep a run from being comparable.
+
+    A strategy's version, `detail`, begins with started, restart or reload.
+    """
 
     strategy_id: str
     seq: int
-    what: str  # restart, host lost, missed, diverged
+    what: str  # started, restart, reload, host lost, missed, diverged, tape began anew
     detail: str = ""
 
 

@@ -14,7 +14,6 @@
 | symbols, size_series | in slot order, which is how tape.bin names them; those that limit what fills |
 """
 
-import hashlib
 import platform
 import tomllib
 from collections.abc import Mapping
@@ -26,20 +25,23 @@ from typing import Any, Final
 import msgspec
 
 from config import ROOT, Config, resolve
+from OrderManager.records import STARTED
 from Recorder.ledger_rows import LedgerRows
 from Recorder.survey import Counts
 from Recorder.writers import replace_file
+from runtime.versions import keep_version
+from trading_lib.strategy_file import version_files
 
 NAME: Final = "manifest.json"
 LIBRARIES: Final = ("numpy", "numba", "msgspec", "pandas")
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A strategy file that was run; its copy is `strategies/<sha256>.py`."""
+    """A strategy file that was run; its copy is `strategies/<version>.py`."""
 
     id: str
     path: str
-    sha256: str
+    version: str
 
 
 def now() -> str:
@@ -80,19 +82,20 @@ def git_commit(root: Path) -> str | None:
     return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
 
 
-def keep_strategy(config: Config, folder: Path) -> Known | None:
-    """Copy the strategy file into the run, under its hash; None if it cannot be read. Raises OSError."""
-    entry = config.Strategy.entry
-    try:
-        source = resolve(entry.path).read_bytes()
-    except OSError:
-        return None
-    digest = hashlib.sha256(source).hexdigest()
-    copy = folder / "strategies" / f"{digest}.py"
-    if not copy.exists():
-        copy.parent.mkdir(exist_ok=True)
-        replace_file(copy, source)
-    return Known(entry.id, entry.path, digest)
+def keep_strategies(config: Config, folder: Path) -> list[Known]:
+    """Copy the strategy files, as they are now, into the run; those that cannot be read are left out.
+
+    Raises OSError when the run's folder cannot be written.
+    """
+    found = []
+    for entry in config.Strategy.entries:
+        path = resolve(entry.path)
+        try:
+            files = version_files(path)
+        except OSError:
+            continue
+        found.append(Known(entry.id, entry.path, keep_version(folder, path.name, files)))
+    return found
 
 
 def tape_status(counts: Counts, oldest: int) -> str:
@@ -123,7 +126,7 @@ def why_not(counts: Counts, rows: LedgerRows | None, stopped: str, end: Mapping[
         "restarts of the OrderManager": rows.recoveries if rows is not None else 0,
         "manual orders": rows.manual_orders if rows is not None else 0,
         "rows out of order": rows.out_of_order if rows is not None else 0,
-        **{f"notes of the ledger: {what}": count for what, count in sorted(notes.items())},
+        **{f"notes of the ledger: {what}": count for what, count in sorted(notes.items()) if what != STARTED},
         **end,
     }
     found = [f"{what}: {count:,}" for what, count in reasons.items() if count]

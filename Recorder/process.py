@@ -156,7 +156,7 @@ class RecorderProcess:
         if self._recording is not None:
             try:
                 self._check_space(self._recording.folder)
-                self._recording.note_strategy()
+                self._recording.note_strategies()
                 self._recording.checkpoint()
             except OSError as fault:
                 self._stop(fault)

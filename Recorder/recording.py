@@ -91,7 +91,7 @@ class Recording:
         self._basis = {**manifest.basis(config, run_id), "started": before.get("started") or manifest.now()}
         self._strategies: list[dict[str, str]] = list(before.get("strategies", []))
         self._end: dict[str, int] = {}
-        self.note_strategy()
+        self.note_strategies()
 
     # -------------------------------------------------------------------------------------------- inputs
 
@@ -109,11 +109,11 @@ class Recording:
             self._epoch_seq = int(epochs[-1])
         self._places.append(Frontier(int(records["seq"][-1]), self._epoch_seq, int(records["ts"][-1])))
 
-    def note_strategy(self) -> None:
-        """Keep the strategy file as it is now."""
-        known = manifest.keep_strategy(self._config, self.folder)
-        if known is not None and (entry := msgspec.structs.asdict(known)) not in self._strategies:
-            self._strategies.append(entry)
+    def note_strategies(self) -> None:
+        """Keep the strategy files as they are now."""
+        for known in manifest.keep_strategies(self._config, self.folder):
+            if (entry := msgspec.structs.asdict(known)) not in self._strategies:
+                self._strategies.append(entry)
 
     def note_end(self, status: dict[str, Any]) -> None:
         """The system's last status: what only its parts have counted."""

@@ -65,7 +65,7 @@ class StrategyProcess:
         section = config.Strategy
         self._part = part
         self._config = config
-        self._entry = section.entry
+        self._entry = section.entries[0]
         self._name = section.shared_memory_name
         try:
             self._module = load_strategy(resolve(self._entry.path))

@@ -50,7 +50,7 @@ def test_only_the_symbols_are_required_and_every_section_has_its_defaults() -> N
 
 
 def test_the_default_strategy_takes_its_parameters_from_the_section() -> None:
-    entry = parsed(Strategy={"short_window": 3, "long_window": 9, "quantity": 7}).Strategy.entry
+    entry = parsed(Strategy={"short_window": 3, "long_window": 9, "quantity": 7}).Strategy.entries[0]
     assert (entry.id, entry.path) == ("sma_news", "strategies/sma_news/strategy.py")
     assert entry.params == {
         "short_window": 3,
@@ -64,7 +64,7 @@ def test_the_default_strategy_takes_its_parameters_from_the_section() -> None:
 
 def test_a_configured_strategy_is_the_one_to_run() -> None:
     mine = {"id": "mine", "path": "x.py", "params": {"deep": {"er": [1]}}, "symbols": ["IBM"]}
-    entry = parsed(Strategy={"strategies": [mine]}).Strategy.entry
+    entry = parsed(Strategy={"strategies": [mine]}).Strategy.entries[0]
     assert (entry.id, entry.path, entry.params, entry.symbols) == (
         "mine",
         "x.py",
@@ -289,3 +289,48 @@ def test_requirements_txt_lists_the_dependencies_of_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert [line for line in lines if line and not line.startswith("#")] == project["dependencies"]
+
+
+# --------------------------------------------------------------------------------- YAML and environment
+
+
+def test_the_same_keys_in_yaml_are_the_same_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("symbols: [AAPL]\nGateway:\n  pace: {mode: ticks_per_s, ticks_per_s: 50}\n")
+    assert load_config(path, {}) == parsed(symbols=["AAPL"], Gateway={"pace": {"ticks_per_s": 50}})
+
+
+def test_yaml_that_cannot_be_read_is_refused_by_name_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("symbols: [AAPL\n")
+    with pytest.raises(ConfigError, match=r"config.yaml: not YAML: .* line 2"):
+        load_config(path, {})
+
+
+def test_an_environment_variable_overrides_a_single_key(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"symbols": ["AAPL"], "Gateway": {"md_port": 7000}}')
+    environment = {
+        "ALGOSIM_Gateway__pace__ticks_per_s": "1000",
+        "ALGOSIM_run__start": "2025-03-01T00:00:00Z",
+        "ALGOSIM_PURE_PYTHON": "1",
+        "HOME": "/",
+    }
+    config = load_config(path, environment)
+    assert (config.Gateway.pace.ticks_per_s, config.Gateway.md_port) == (1000, 7000)
+    assert config.run.start == "2025-03-01T00:00:00Z"
+
+
+def test_a_wrong_override_is_refused_like_a_wrong_key(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"symbols": ["AAPL"]}')
+    with pytest.raises(ConfigError, match=r"config.json with ALGOSIM_…: Gateway.md_port = 'x': expected"):
+        load_config(path, {"ALGOSIM_Gateway__md_port": "x"})
+    with pytest.raises(ConfigError, match=r"ALGOSIM_symbols__x: symbols.x is not below an object"):
+        load_config(path, {"ALGOSIM_symbols__x": "1"})
+
+
+def test_two_strategies_of_one_id_are_refused() -> None:
+    mine = {"id": "mine", "path": "x.py"}
+    with pytest.raises(ConfigError, match=r"Strategy.strategies: mine used twice as id"):
+        parsed(Strategy={"strategies": [mine, mine]})

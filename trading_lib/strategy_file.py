@@ -60,13 +60,15 @@ def _neighbours(folder: Path) -> Iterator[None]:
 
 
 def version_files(path: Path) -> dict[str, bytes]:
-    """What a version of a strategy is made of: the file and the modules in its folder, by relative path.
+    """What a version of a strategy is made of: the file and what it can import from its folder, by relative path.
 
     Raises OSError when the strategy file itself cannot be read; a neighbour that vanishes is left out.
     """
     files = {path.name: path.read_bytes()}
-    for neighbour in sorted(path.parent.rglob("*.py")):
-        if neighbour != path and "__pycache__" not in neighbour.parts:
+    packages = [init.parent for init in path.parent.glob("*/__init__.py")]
+    modules = [*path.parent.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
+    for neighbour in sorted(modules):
+        if neighbour != path:
             try:
                 files[neighbour.relative_to(path.parent).as_posix()] = neighbour.read_bytes()
             except OSError:
