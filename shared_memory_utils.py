@@ -33,6 +33,7 @@ Three segments, files in /dev/shm, little-endian. Each begins with a page of hea
 `<name>.tape.bells`, the doorbells: a page per sleeping reader, its first 4 bytes are the flag.
 """
 
+from shared_memory.doorbell import BellPage, Doorbell
 from shared_memory.layout import RECORD, RECORD_DTYPE
 from shared_memory.price_book import BookFull, BookSnapshot, SharedPriceBook
 from shared_memory.segment import Segment, SegmentError, SegmentInUse, SegmentMissing
@@ -43,6 +44,7 @@ from shared_memory.tape import (
     TapeReader,
     TapeWriter,
     new_run_id,
+    tape_name,
     unlink_all,
 )
 
@@ -51,6 +53,8 @@ __all__ = [
     "BookSnapshot",
     "TapeWriter",
     "TapeReader",
+    "Doorbell",
+    "BellPage",
     "Entry",
     "FeedPosition",
     "RECORD",
@@ -62,5 +66,6 @@ __all__ = [
     "SegmentMissing",
     "BookFull",
     "new_run_id",
+    "tape_name",
     "unlink_all",
 ]

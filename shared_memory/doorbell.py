@@ -7,6 +7,7 @@ could leak. Where there is no futex a reader looks every half millisecond.
 """
 
 import ctypes
+import mmap
 import platform
 import sys
 import time
@@ -115,8 +116,59 @@ class DoorbellPanel:
         self._segment.close()
 
 
+class BellPage:
+    """The one page of a sleeper, mapped writable alone: what else is in the segment cannot be reached from here.
+
+    Owns its mapping, not the descriptor, which may be closed once it is made.
+    """
+
+    def __init__(self, fd: int, page: int) -> None:
+        self._map = mmap.mmap(fd, PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=page * PAGE)
+        self._words = memoryview(self._map).cast("i")
+        anchor = ctypes.c_char.from_buffer(self._map)
+        self._address = ctypes.addressof(anchor)
+        del anchor  # an exported pointer would keep the mapping from closing
+        self._timeout = 0.0
+        self._limit = ctypes.byref(_Timespec(0, 0))
+
+    def wait(self, timeout: float, nothing_new: Callable[[], bool]) -> None:
+        """Sleep up to `timeout` seconds, or until rung. Returns at once unless `nothing_new()`."""
+        words = self._words
+        words[0] = 1
+        fence()
+        if nothing_new():
+            if _SYS_FUTEX is None:
+                self._poll(timeout, nothing_new)
+            else:
+                if timeout != self._timeout:
+                    self._timeout = timeout
+                    self._limit = ctypes.byref(_Timespec(int(timeout), int(timeout % 1.0 * 1e9)))
+                _syscall(_SYS_FUTEX, self._address, _FUTEX_WAIT, 1, self._limit, None, 0)
+        words[0] = 0
+
+    @staticmethod
+    def _poll(timeout: float, nothing_new: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + timeout
+        while nothing_new() and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+
+    def ring(self) -> None:
+        """Wake who sleeps on this page, from another process that has mapped it."""
+        self._words[0] = 0
+        if _SYS_FUTEX is not None:
+            _syscall(_SYS_FUTEX, self._address, _FUTEX_WAKE, _EVERYONE, None, None, 0)
+
+    def close(self) -> None:
+        """Unmap."""
+        self._words.release()
+        self._map.close()
+
+
 class Doorbell:
-    """The reader's side: one page of its own. Raises SegmentError when all are taken."""
+    """The reader's side: a page of its own, held until it is closed. Raises SegmentError when all are taken.
+
+    `fd` and `page` are what another process needs to sleep in this one's place: see BellPage.
+    """
 
     def __init__(self, tape_name: str) -> None:
         self._segment = Segment.attach(bells_name(tape_name), BELL_MAGIC, writable=True)
@@ -128,34 +180,17 @@ class Doorbell:
             raise SegmentError(f"all {MAX_BELLS} doorbells of {tape_name!r} are taken")
         with self._segment.lock():
             self._segment.words[BELL_HIGH_WATER] = max(page, self._segment.words[BELL_HIGH_WATER])
-        self._flags = _Flags(self._segment)
-        self._index = page * _FLAG_WORDS
-        self._address = self._flags.address + page * PAGE
-        self._timeout = 0.0
-        self._limit = ctypes.byref(_Timespec(0, 0))
+        self.page = page
+        self._own = BellPage(self._segment.fd, page)
+        self.wait = self._own.wait
+        self.ring = self._own.ring
 
-    def wait(self, timeout: float, nothing_new: Callable[[], bool]) -> None:
-        """Sleep up to `timeout` seconds, or until rung. Returns at once unless `nothing_new()`."""
-        words, index = self._flags.words, self._index
-        words[index] = 1
-        fence()
-        if nothing_new():
-            if _SYS_FUTEX is None:
-                self._poll(timeout, nothing_new)
-            else:
-                if timeout != self._timeout:
-                    self._timeout = timeout
-                    self._limit = ctypes.byref(_Timespec(int(timeout), int(timeout % 1.0 * 1e9)))
-                _syscall(_SYS_FUTEX, self._address, _FUTEX_WAIT, 1, self._limit, None, 0)
-        words[index] = 0
-
-    @staticmethod
-    def _poll(timeout: float, nothing_new: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + timeout
-        while nothing_new() and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+    @property
+    def fd(self) -> int:
+        """The segment's descriptor, which holds the page."""
+        return self._segment.fd
 
     def close(self) -> None:
         """Give the page back."""
-        self._flags.release()
+        self._own.close()
         self._segment.close()

@@ -65,6 +65,6 @@ RECORD_DTYPE: Final = np.dtype(
 CHUNK: Final = 256  # records published at once: the most a reader near the ring's end can lose to caution
 
 # ------------------------------------------------------------------------------------------ doorbells, a page each
-MAX_BELLS: Final = 64  # readers of one tape that can sleep; one more reader is refused
+MAX_BELLS: Final = 128  # readers of one tape that can sleep; one more reader is refused
 BELL_HIGH_WATER: Final = 16  # word of page 0: pages ever claimed
 assert RECORD_BYTES == 48 and SLOT_DTYPE.itemsize == 64 and RECORD_DTYPE.itemsize == 48

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from shared_memory.doorbell import Doorbell, DoorbellPanel, bells_name, prepare_bells
+from shared_memory.doorbell import BellPage, Doorbell, DoorbellPanel, bells_name, prepare_bells
 from shared_memory.layout import (
     BELL_MAGIC,
     CHECKPOINT_WORDS,
@@ -267,16 +267,16 @@ class TapeReader:
     """A reader with its own cursor; starts at the head. Raises SegmentMissing while there is no tape.
 
     Every reader holds a doorbell, also one that never sleeps: by it a successor of a killed writer knows
-    that somebody still follows this tape.
+    that somebody still follows this tape. `bell` is the page of one that another process holds for this one.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, bell: BellPage | None = None) -> None:
         self._segment = Segment.attach(tape_name(name), TAPE_MAGIC)
         self._words = self._segment.words
         try:
             if self._segment.closed or self._words[STATE] != STATE_LIVE:
                 raise SegmentMissing(f"tape {name!r} is closed, or not open yet")
-            self._bell = Doorbell(tape_name(name))
+            self._bell = bell or Doorbell(tape_name(name))
         except SegmentError:
             self._segment.close()
             raise
