@@ -28,6 +28,7 @@ from trading_lib.indicators import (
     ZScore,
 )
 
+checked = settings(deadline=None, derandomize=True, max_examples=200)
 prices = st.floats(min_value=1e-4, max_value=1e6)
 
 
@@ -95,7 +96,7 @@ def test_it_has_a_short_name(case: Case) -> None:
     assert case.make().name == case.name
 
 
-@settings(deadline=None)
+@checked
 @every_case
 @given(price=prices)
 def test_what_it_says_of_a_flat_market_is_exact(case: Case, price: float) -> None:
@@ -191,7 +192,7 @@ def test_a_window_of_one_is_the_value_itself(kind: Callable[[int], Any]) -> None
     assert [made.update(x) for x in values] == values
 
 
-@settings(deadline=None)
+@checked
 @given(st.integers(1, 12), st.lists(prices, max_size=60))
 def test_every_value_is_the_mean_of_the_last_n(n: int, values: list[float]) -> None:
     average = SMA(n)
@@ -207,7 +208,7 @@ def test_every_value_is_the_mean_of_the_last_n(n: int, values: list[float]) -> N
             )
 
 
-@settings(deadline=None)
+@checked
 @given(prices, st.lists(prices, max_size=30), st.integers(1, 9), st.integers(10, 30))
 def test_averages_of_a_market_that_became_flat_are_exactly_equal(
     price: float, before: list[float], n: int, m: int

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from trading_lib.indicators import EMA, MACD, RSI, VWAP
 
+checked = settings(deadline=None, derandomize=True, max_examples=200)
 prices = st.floats(min_value=1e-4, max_value=1e6).map(lambda x: round(x, 4))
 series = st.lists(prices, max_size=60)
 WALK: list[float] = (100 + np.random.default_rng(6).normal(0, 0.1, 400).cumsum()).round(4).tolist()
@@ -35,7 +36,7 @@ def with_nan(found: list[float | None]) -> list[float]:
 # ------------------------------------------------------------------------------------------------ EMA
 
 
-@settings(deadline=None)
+@checked
 @given(st.integers(1, 12), series)
 def test_the_average_follows_its_recursion_from_the_mean_of_the_first_n(n: int, values: list[float]) -> None:
     alpha, expected = Fraction(2, n + 1), Fraction(0)
@@ -57,7 +58,7 @@ def test_the_exponential_average_agrees_with_pandas(n: int) -> None:
     np.testing.assert_allclose(with_nan(run(EMA(n), WALK)), exponential(WALK, n), rtol=1e-13)
 
 
-@settings(deadline=None)
+@checked
 @given(st.integers(1, 30), st.lists(prices, min_size=30, max_size=40), prices)
 def test_a_market_that_became_flat_is_reached_to_some_last_places(
     n: int, before: list[float], price: float
@@ -103,7 +104,7 @@ def wilder(values: list[float], n: int) -> list[float | None]:
     return found
 
 
-@settings(deadline=None)
+@checked
 @given(st.integers(1, 10), st.lists(st.integers(1, 10**6).map(lambda k: k * 1e-4), max_size=40))
 def test_the_index_follows_wilders_definition(n: int, values: list[float]) -> None:
     found = run(RSI(n), values)
@@ -156,7 +157,7 @@ def test_without_sizes_there_is_no_average_price() -> None:
     assert vwap.update(9.0, None) == vwap.update(9.0, 0) == vwap.value == 4.0
 
 
-@settings(deadline=None)
+@checked
 @given(st.lists(st.tuples(prices, st.floats(1e-3, 1e6)), min_size=1, max_size=60))
 def test_the_average_price_is_weighted_by_size(trades: list[tuple[float, float]]) -> None:
     vwap = VWAP()

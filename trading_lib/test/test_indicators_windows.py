@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from trading_lib.indicators import ROC, SMA, WMA, Bollinger, RollingMax, RollingMin, RollingStd, ZScore
 
+checked = settings(deadline=None, derandomize=True, max_examples=200)
 prices = st.floats(min_value=1e-4, max_value=1e6).map(lambda x: round(x, 4))
 series = st.lists(prices, max_size=60)
 windows = st.integers(1, 12)
@@ -36,14 +37,14 @@ def of_windows(definition: Callable[[list[float]], Any], n: int, values: list[fl
     return [definition(values[end - n : end]) if end >= n else None for end in ends]
 
 
-@settings(deadline=None)
+@checked
 @given(windows, series)
 def test_minimum_and_maximum_are_those_of_the_window(n: int, values: list[float]) -> None:
     assert run(RollingMin(n), values) == of_windows(min, n, values)
     assert run(RollingMax(n), values) == of_windows(max, n, values)
 
 
-@settings(deadline=None)
+@checked
 @given(windows, series)
 def test_the_weighted_average_is_that_of_the_window(n: int, values: list[float]) -> None:
     found = run(WMA(n), values)
@@ -55,7 +56,7 @@ def test_the_weighted_average_is_that_of_the_window(n: int, values: list[float])
             assert value == pytest.approx(expected, rel=0, abs=rounding)
 
 
-@settings(deadline=None)
+@checked
 @given(st.integers(2, 12), st.sampled_from([0, 1]), series)
 def test_the_deviation_is_that_of_the_window(n: int, ddof: int, values: list[float]) -> None:
     definition = statistics.stdev if ddof else statistics.pstdev
@@ -63,7 +64,7 @@ def test_the_deviation_is_that_of_the_window(n: int, ddof: int, values: list[flo
         assert found == (None if exact is None else pytest.approx(exact, rel=n * n * 2**-51, abs=0))
 
 
-@settings(deadline=None)
+@checked
 @given(st.integers(2, 40), st.lists(st.integers(-30, 30), min_size=60, max_size=120), st.integers(0, 1000))
 def test_a_deviation_of_a_thousandth_at_a_price_of_a_million_keeps_its_digits(
     n: int, steps: list[int], trend: int
@@ -74,7 +75,7 @@ def test_a_deviation_of_a_thousandth_at_a_price_of_a_million_keeps_its_digits(
         assert found == (None if expected is None else pytest.approx(expected, rel=n * n * 2**-51, abs=0))
 
 
-@settings(deadline=None)
+@checked
 @given(st.integers(2, 12), st.lists(st.integers(1, 10**6), max_size=60), st.sampled_from([0.0, 1e6]))
 def test_the_z_score_is_that_of_the_windows_newest(n: int, steps: list[int], level: float) -> None:
     values = [level + step * 1e-4 for step in steps]
@@ -91,7 +92,7 @@ def test_the_z_score_is_that_of_the_windows_newest(n: int, steps: list[int], lev
         assert score == (None if expected is None else pytest.approx(expected, rel=1e-12, abs=1e-12))
 
 
-@settings(deadline=None)
+@checked
 @given(windows, st.floats(0.5, 4), series)
 def test_bands_are_around_the_simple_average(n: int, k: float, values: list[float]) -> None:
     bands, average, deviation = Bollinger(n, k), SMA(n), RollingStd(n)
@@ -104,7 +105,7 @@ def test_bands_are_around_the_simple_average(n: int, k: float, values: list[floa
             assert found.lower <= found.middle <= found.upper
 
 
-@settings(deadline=None)
+@checked
 @given(windows, series)
 def test_the_rate_of_change_is_against_the_value_n_before(n: int, values: list[float]) -> None:
     expected = [(x - values[i - n]) / values[i - n] if i >= n else None for i, x in enumerate(values)]
