@@ -252,12 +252,15 @@ def load_config(path: str | Path = DEFAULT_CONFIG, environment: Mapping[str, str
     path = Path(path)
     tree = read_tree(path)
     source = path.name
-    for name in sorted(environment):
-        keys = name.removeprefix(ENVIRONMENT).split("__")
-        if name.startswith(ENVIRONMENT) and len(keys) > 1:
-            _override(tree, keys, environment[name], name)
-            source = f"{path.name} with {ENVIRONMENT}…"
+    for name in sorted(filter(is_override, environment)):
+        _override(tree, name.removeprefix(ENVIRONMENT).split("__"), environment[name], name)
+        source = f"{path.name} with {ENVIRONMENT}…"
     return check_config(tree, source)
+
+
+def is_override(name: str) -> bool:
+    """Whether an environment variable overrides a key."""
+    return name.startswith(ENVIRONMENT) and "__" in name.removeprefix(ENVIRONMENT)
 
 
 def read_tree(path: Path) -> Any:

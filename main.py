@@ -10,7 +10,7 @@ from typing import TextIO, cast
 
 from rich.console import Console
 
-from config import DEFAULT_CONFIG, ConfigError, load_config, resolve
+from config import DEFAULT_CONFIG, Config, ConfigError, load_config, resolve
 from logger import close_logger, get_logger
 from runtime.output import Output
 from runtime.part import EXIT_CONFIG
@@ -26,22 +26,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-v", "--verbose", action="count", default=0, help="more on the console; twice: all")
     arguments = parser.parse_args(argv)
     try:
-        return supervise(arguments.config, arguments.verbose)
+        return supervise(load_config(arguments.config), arguments.verbose)
     except ConfigError as fault:
         print(fault, file=sys.stderr)
         return EXIT_CONFIG
 
 
-def supervise(path: Path, verbose: int) -> int:
-    """Run the system that a configuration describes; returns the exit code. Raises ConfigError."""
-    config = load_config(path)
+def supervise(config: Config, verbose: int = 0, *, headless: bool = False) -> int:
+    """Run the system that a configuration describes; returns the exit code. Raises ConfigError.
+
+    `headless`: a plain line a second, also on a terminal.
+    """
     try:
         log = get_logger("main", resolve(config.run.log_dir), console=False)
     except OSError as fault:
         raise ConfigError(f"run.log_dir = {config.run.log_dir!r}: {fault.strerror}") from None
     try:
-        with Output(sys.stdout) as output, View(Console(file=cast(TextIO, output))) as view:
-            with Supervisor(path, config, log, view.say, verbose) as supervisor:
+        with Output(sys.stdout) as output, _view(output, headless) as view:
+            with Supervisor(config, log, view.say, verbose) as supervisor:
                 view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
                 exit_code = supervisor.run(view.show)
             wanted = config.Recorder.enabled and config.Recorder.report
@@ -59,6 +61,10 @@ def supervise(path: Path, verbose: int) -> int:
         return exit_code
     finally:
         close_logger(log)
+
+
+def _view(output: Output, headless: bool) -> View:
+    return View(Console(file=cast(TextIO, output), force_terminal=False if headless else None))
 
 
 if __name__ == "__main__":

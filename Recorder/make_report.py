@@ -46,7 +46,7 @@ def make_report(folder: Path) -> Path:
     """
     if not folder.is_dir():
         raise NotARun(f"{folder}: no such folder")
-    config = load_config(folder / "config.json")
+    config = load_config(folder / "config.json", {})  # the run's; today's environment is not its business
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < config.Recorder.min_free_mb * MB:
         raise NotARun(f"{folder}: less than Recorder.min_free_mb = {config.Recorder.min_free_mb} MB are free")

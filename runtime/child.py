@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 import psutil
 
+from config import is_override
 from runtime.loop import EventLoop
 from runtime.part import LINK_FD, RUN_ID
 
@@ -84,7 +85,7 @@ class Child:
                 stdout=output_theirs,
                 stderr=output_theirs,
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, LINK_FD: str(theirs.fileno()), RUN_ID: run_id},
+                env={**_environment(), LINK_FD: str(theirs.fileno()), RUN_ID: run_id},
                 process_group=0,  # the terminal's Ctrl-C is ours: we stop the parts in their order
             )
         finally:
@@ -217,3 +218,8 @@ class Child:
             return self._usage.cpu_percent(None), self._usage.memory_info().rss
         except psutil.Error:
             return 0.0, 0
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what overrides a configuration: the effective one, which the child reads, has it already."""
+    return {name: value for name, value in os.environ.items() if not is_override(name)}

@@ -12,6 +12,7 @@ from typing import Final
 from config import Config, resolve, to_json
 
 TOKEN_BYTES: Final = 16
+CONFIG_NAME: Final = "config.json"
 
 
 def run_folder(config: Config, run_id: str) -> Path:
@@ -24,7 +25,7 @@ def open_run_folder(config: Config, run_id: str) -> Path:
     folder = run_folder(config, run_id)
     folder.mkdir(parents=True, exist_ok=True)
     _write_once(folder / "token", secrets.token_hex(TOKEN_BYTES).encode(), 0o600)
-    _write_once(folder / "config.json", to_json(config), 0o644)
+    _write_once(folder / CONFIG_NAME, to_json(config), 0o644)
     return folder
 
 

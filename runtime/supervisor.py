@@ -1,6 +1,6 @@
 """The supervisor: starts the parts, watches them, restarts what crashes, stops them in order.
 
-    with Supervisor(config_path, config, log, say) as supervisor:
+    with Supervisor(config, log, say) as supervisor:
         exit_code = supervisor.run(show)
 
 The parent waits; signals only set flags; a child's end wakes it through its link. Stopping has two
@@ -13,7 +13,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -21,7 +20,7 @@ from config import ROOT, Config, ConfigError
 from runtime.child import Child, State
 from runtime.loop import EventLoop
 from runtime.part import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
-from runtime.run_folder import open_run_folder
+from runtime.run_folder import CONFIG_NAME, open_run_folder
 from runtime.status_socket import StatusSocket
 from shared_memory_utils import new_run_id, unlink_all
 
@@ -50,10 +49,14 @@ OPTIONAL: Final = {  # the others do not notice when one of these dies
 
 
 class Supervisor:
-    """Owns the children, the run's folder and its status socket. Raises ConfigError without a folder."""
+    """Owns the children, the run's folder and its status socket. Raises ConfigError without a folder.
+
+    The children read the configuration that was written into that folder: it may have come from a file, the
+    environment and a command line.
+    """
 
     def __init__(
-        self, config_path: Path, config: Config, log: logging.Logger, say: Callable[[str], None], verbose: int
+        self, config: Config, log: logging.Logger, say: Callable[[str], None], verbose: int = 0
     ) -> None:
         self.config = config
         self.run_id = new_run_id()
@@ -64,7 +67,7 @@ class Supervisor:
         self._log = log
         self._say = say
         self._loop = EventLoop()
-        self._arguments = [str(config_path.resolve()), *["-v"] * verbose]
+        self._arguments = [str((self.run_dir / CONFIG_NAME).resolve()), *["-v"] * verbose]
         wanted = {"recorder": config.Recorder.enabled, "keep_awake": config.run.keep_awake}
         scripts = SCRIPTS | {name: script for name, script in OPTIONAL.items() if wanted[name]}
         self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in scripts.items()}

@@ -252,3 +252,14 @@ def test_started_again_nothing_of_the_last_lines_half_remains(nursery: Nursery) 
     nursery.start(LINK + 'link.send(b\'{"ready": "again"}\\n\'); print("whole", flush=True); link.recv(1)')
     nursery.until(lambda: nursery.child.state is State.READY and "whole" in nursery.lines)
     assert nursery.lines == ["half", "whole"]
+
+
+def test_a_child_gets_our_environment_without_overrides_of_the_configuration(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALGOSIM_run__seed", "7")
+    monkeypatch.setenv("ALGOSIM_PURE_PYTHON", "1")
+    nursery.start("import os; print(sorted(name for name in os.environ if name.startswith('ALGOSIM')))")
+    nursery.until_ended()
+    nursery.until(lambda: nursery.lines)
+    assert nursery.lines == ["['ALGOSIM_LINK_FD', 'ALGOSIM_PURE_PYTHON', 'ALGOSIM_RUN_ID']"]
