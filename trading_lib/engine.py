@@ -108,20 +108,19 @@ class Engine:
         lane = self.lane
         names, prices, watched, wanted = self._names, lane.prices, lane.watched, self._wanted
         context, on_tick = self._context, self._on_tick
+        next_account = lane.next_account
         seq = lane.seq
         for seq, ts, value, _, _, slot, kind in records:
             if kind == _TICK:
                 if slot >= len(names):
                     self._learn(slot)
                 symbol = names[slot]
-                self._ts = ts
-                if ts > lane.wake_ts or symbol in watched:
-                    self._seq = seq
-                    lane.tick(seq, ts, symbol, value)
-                    if lane.reports:
-                        self._take_reports()
+                if ts > lane.wake_ts or seq >= next_account or symbol in watched:
+                    self._tick_in_lane(seq, ts, symbol, value)
+                    next_account = lane.next_account
                 else:
                     prices[symbol] = value
+                self._ts = ts
                 self.ticks += 1
                 if wanted and symbol not in wanted:
                     continue
@@ -131,7 +130,6 @@ class Engine:
                 except USER_FAULTS as fault:
                     self._count_error(fault)
             else:
-                self._seq, self._ts = seq, ts
                 self._consume_other(seq, ts, value, slot, kind)
                 context = self._context
         lane.seq, lane.ts, lane.next_seq = seq, max(lane.ts, self._ts), seq + 1
@@ -149,8 +147,21 @@ class Engine:
         """Records before `next_seq` were lost."""
         self.lane.missed(next_seq)
 
+    def _tick_in_lane(self, seq: int, ts: int, symbol: str, value: float) -> None:
+        """A tick that something waits for: an order, the end of a day, a row of the account."""
+        lane = self.lane
+        lane.ts = max(lane.ts, self._ts)  # of the record before
+        self._seq, self._ts = seq, ts
+        lane.tick(seq, ts, symbol, value)
+        if seq >= lane.next_account:
+            lane.account_row(symbol)
+        if lane.reports:
+            self._take_reports()
+
     def _consume_other(self, seq: int, ts: int, value: float, slot: int, kind: int) -> None:
         lane = self.lane
+        lane.ts = max(lane.ts, self._ts)
+        self._seq, self._ts = seq, ts
         lane.mark(seq, ts, kind, value)
         if kind == _EPOCH:
             self._ts = 0  # time starts anew

@@ -137,7 +137,7 @@ class Lane(LaneBooks):
             if kind == _TICK:
                 self.tick(seq, ts, names[slot], value)
                 if seq >= next_account:
-                    self._account_row(names[slot])
+                    self.account_row(names[slot])
             else:
                 self.mark(seq, ts, kind, value)
             wake, next_account, last = self.wake_ts, self.next_account, self.ts
@@ -145,7 +145,7 @@ class Lane(LaneBooks):
         if seq >= self.next_seq:
             self.seq, self.next_seq = seq, seq + 1
 
-    def _account_row(self, symbol: str) -> None:
+    def account_row(self, symbol: str) -> None:
         """The row that is due every so many records."""
         self.next_account = (self.seq // self._account_every + 1) * self._account_every
         self._account("interval", symbol, self.ts)
