@@ -68,6 +68,8 @@ class Hello(NamedTuple):
     token: str
     mode: str
     number: int
+    version: str = ""  # of its strategy, as it calls it
+    reload: bool = False  # it takes over from another version
 
 
 class Desk(Protocol):
@@ -273,14 +275,15 @@ class OrderManagerServer:
         raise wire.Rejected("bad control frame", name)
 
     def _hello(self, client: Connection, fields: tuple[str, ...]) -> None:
-        version, role, strategy, token, mode, number = (*fields, "", "", "", "", "", "")[:6]
+        version, role, strategy, token, mode, number, code, why = (*fields, *[""] * 8)[:8]
         if version != str(wire.PROTOCOL_VERSION) or role != "orders":
             raise wire.Rejected("bad hello", f"{version},{role}")
         if client.strategy is not None:
             raise wire.Rejected("bad hello", f"{strategy}: this connection is {client.strategy}'s already")
-        if mode not in ("", "new", "again"):
-            raise wire.Rejected("bad hello", mode)
-        hello = Hello(wire.parse_symbol(strategy), token, mode, wire.parse_number(number) if mode else 0)
+        if mode not in ("", "new", "again") or why not in ("", "reload"):
+            raise wire.Rejected("bad hello", f"{mode},{why}")
+        begin = wire.parse_number(number) if mode else 0
+        hello = Hello(wire.parse_symbol(strategy), token, mode, begin, code, why == "reload")
         try:
             frames, next_seq = self._desk.welcome(client, hello)
         except SessionDenied as fault:

@@ -3,7 +3,9 @@
 Towards the OrderManager, besides orders (`wire.encode_session_order`):
 
     !HELLO,1,orders,STRATEGY,TOKEN*                a client; its orders are worked as the tape goes on
-    !HELLO,1,orders,STRATEGY,TOKEN,new,SEQ*        a host that begins at tape record SEQ and will report progress
+    !HELLO,1,orders,STRATEGY,TOKEN,new,SEQ*        a host that begins at tape record SEQ and will report progress;
+                                                   then, if it says so, its strategy's version, and then `reload`
+                                                   for one that takes over from another version
     !HELLO,1,orders,STRATEGY,TOKEN,again,EXEC_ID*  a host that was here before; EXEC_ID is the last report it has
     !CANCEL,NS,CAUSE_SEQ,K,TARGET*                 cancel the order with client order id TARGET
     !P,NEXT_SEQ*                                   progress: every record before NEXT_SEQ was processed
@@ -137,11 +139,14 @@ def parse_cancel(control: Control) -> CancelRequest:
     return CancelRequest(target, parse_time(ts), parse_number(cause), parse_number(index))
 
 
-def encode_order_hello(strategy: str, token: str, mode: str = "", number: int = 0) -> bytes:
+def encode_order_hello(
+    strategy: str, token: str, mode: str = "", number: int = 0, version: str = "", *, reload: bool = False
+) -> bytes:
     """The first frame of a session."""
     if not mode:
         return encode_hello("orders", strategy, token)
-    return encode_hello("orders", strategy, token, mode, number)
+    more = (version, *(["reload"] if reload else [])) if version else ()
+    return encode_hello("orders", strategy, token, mode, number, *more)
 
 
 def encode_progress(next_seq: int) -> bytes:
