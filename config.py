@@ -64,6 +64,7 @@ class Run(Section, frozen=True):
     """What makes two runs the same run."""
 
     seed: Annotated[int, Meta(ge=0)] = 42
+    hide_seed: bool = False  # the run's folder, which says it, is for its owner alone
     start: str = "2025-01-02T14:30:00Z"  # event time of a simulated market's first record
     duration_s: Annotated[float, Meta(ge=0, le=9e9)] = 0.0  # event time; 0: until stopped
     export_dir: str = "runs"

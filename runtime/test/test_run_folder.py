@@ -69,3 +69,8 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(config: Config, tmp_path: P
     (tmp_path / "runs").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="runs"):
         open_run_folder(config, "run-1")
+
+
+def test_the_folder_of_a_run_whose_seed_is_hidden_is_for_its_owner_alone(config: Config) -> None:
+    hidden = msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, hide_seed=True))
+    assert stat.S_IMODE(open_run_folder(hidden, "run-1").stat().st_mode) == 0o700
