@@ -27,7 +27,7 @@ import msgspec
 from config import ROOT, Config, resolve
 from OrderManager.records import STARTED
 from Recorder.ledger_rows import LedgerRows
-from Recorder.survey import Counts
+from Recorder.tally import Counts
 from Recorder.writers import replace_file
 from runtime.versions import keep_version
 from trading_lib.strategy_file import version_files
