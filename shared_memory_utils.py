@@ -34,7 +34,7 @@ Three segments, files in /dev/shm, little-endian. Each begins with a page of hea
 """
 
 from shared_memory.doorbell import BellPage, Doorbell
-from shared_memory.layout import RECORD, RECORD_DTYPE
+from shared_memory.layout import PAGE, RECORD, RECORD_DTYPE
 from shared_memory.price_book import BookFull, BookSnapshot, SharedPriceBook
 from shared_memory.segment import Segment, SegmentError, SegmentInUse, SegmentMissing
 from shared_memory.tape import (
@@ -57,6 +57,7 @@ __all__ = [
     "BellPage",
     "Entry",
     "FeedPosition",
+    "PAGE",
     "RECORD",
     "RECORD_DTYPE",
     "DEFAULT_CAPACITY",

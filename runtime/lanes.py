@@ -1,5 +1,8 @@
 """Lanes as a configuration describes them: the host's and the ledger's must be made alike."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 from config import Config
 from runtime.run_folder import run_folder
 from trading_lib.broker import Terms
@@ -12,19 +15,32 @@ from trading_lib.risk import Limits
 class Actions:
     """The operator's actions of a run, by number. A line is in the file before its mark is on the tape."""
 
-    def __init__(self, config: Config, run_id: str) -> None:
-        self._path = run_folder(config, run_id) / "control.jsonl"
+    def __init__(self, read: Callable[[], dict[int, Action]]) -> None:
+        self._read = read
         self._known: dict[int, Action] = {}
 
     def __call__(self, number: int) -> Action | None:
         """The action behind a CONTROL record, None for one that is not the lanes' business."""
         if number not in self._known:
-            self._known = read_actions(self._path)
+            self._known = self._read()
         return self._known.get(number)
 
 
-def make_lane(strategy_id: str, config: Config, run_id: str, *, account_every: int = 0) -> Lane:
-    """A fresh lane of one strategy in one run."""
+def actions_path(config: Config, run_id: str) -> Path:
+    """The file of a run's actions."""
+    return run_folder(config, run_id) / "control.jsonl"
+
+
+def make_lane(
+    strategy_id: str,
+    config: Config,
+    run_id: str,
+    *,
+    account_every: int = 0,
+    read: Callable[[], dict[int, Action]] | None = None,
+) -> Lane:
+    """A fresh lane of one strategy in one run; `read` gives the operator's actions, else the run's file does."""
+    path = actions_path(config, run_id)
     execution = config.OrderManager.execution
     return Lane(
         strategy_id,
@@ -36,7 +52,7 @@ def make_lane(strategy_id: str, config: Config, run_id: str, *, account_every: i
             for symbol, instrument in config.instruments.items()
         },
         account_every=account_every,
-        action=Actions(config, run_id),
+        action=Actions(read or (lambda: read_actions(path))),
     )
 
 

@@ -276,7 +276,7 @@ class TapeReader:
         try:
             if self._segment.closed or self._words[STATE] != STATE_LIVE:
                 raise SegmentMissing(f"tape {name!r} is closed, or not open yet")
-            self._bell = bell or Doorbell(tape_name(name))
+            self._bell: BellPage | Doorbell = bell or Doorbell(tape_name(name))
         except SegmentError:
             self._segment.close()
             raise
@@ -298,6 +298,11 @@ class TapeReader:
     def generation(self) -> int:
         """Grows when a restarted writer adopts the tape."""
         return self._segment.generation
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What must stay open while it is used; of a doorbell of another process nothing."""
+        return (self._segment.fd, *([self._bell.fd] if isinstance(self._bell, Doorbell) else []))
 
     @property
     def closed(self) -> bool:

@@ -55,13 +55,17 @@ _line: Final = msgspec.json.Decoder(_Line)
 
 
 def read_actions(path: Path) -> dict[int, Action]:
-    """Every action of a run by its id; what is torn at the end, or no action of the lanes, is not there."""
+    """Every action of a run by its id: see `parse_actions`."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        return parse_actions(path.read_bytes())
     except FileNotFoundError:
         return {}
+
+
+def parse_actions(content: bytes) -> dict[int, Action]:
+    """Every action in a file's content; what is torn at the end, or no action of the lanes, is not there."""
     actions: dict[int, Action] = {}
-    for line in lines[:-1]:  # what follows the last newline is being written
+    for line in content.split(b"\n")[:-1]:  # what follows the last newline is being written
         try:
             actions[_line.decode(line).id] = _decoder.decode(line)
         except msgspec.DecodeError:  # ValidationError, too: an action of somebody else
