@@ -17,15 +17,15 @@ PARAMS = {
 
 def init(ctx: Any) -> None:
     params = {name: ctx.get_param(name, default) for name, default in PARAMS.items()}
-    ctx.rule = MovingAverageNewsStrategy(**params)
+    ctx.rule = MovingAverageNewsStrategy(**params, average=ctx.indicator.SMA)
 
 
 def on_tick(ctx: Any, tick: Tick) -> None:
     signal = ctx.rule.signal(tick.symbol, tick.price)
-    if signal is None:
-        return
-    order = ctx.rule.order(signal, ctx.position())
-    if order is not None:
+    order = None if signal is None else ctx.rule.order(signal, ctx.position())
+    if order is None:
+        ctx.no_trade(ctx.rule.reason)
+    else:
         side, quantity = order
         ctx.place_market_order(side, quantity)
         ctx.log(f"{side} {quantity:g} {tick.symbol} @ {tick.price}")

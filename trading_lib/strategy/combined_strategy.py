@@ -1,5 +1,8 @@
 """The default strategy: two moving averages and the news must agree."""
 
+from collections.abc import Callable
+
+from trading_lib.context import ALREADY_IN_POSITION, NO_DATA, RISK_DENIED, SIGNALS_DISAGREE, WARMING_UP
 from trading_lib.indicators import SMA
 from trading_lib.models import Side
 from trading_lib.strategy.base import check_quantity, check_thresholds, check_windows
@@ -12,9 +15,9 @@ class _State:
 
     __slots__ = ("sentiment", "signal", "update_long", "update_short", "waiting")
 
-    def __init__(self, short_window: int, long_window: int) -> None:
-        self.update_short = SMA(short_window).update
-        self.update_long = SMA(long_window).update
+    def __init__(self, short: SMA, long: SMA) -> None:
+        self.update_short = short.update
+        self.update_long = long.update
         self.sentiment: float | None = None
         self.signal: Side | None = None
         self.waiting: Side | None = None
@@ -28,6 +31,7 @@ class MovingAverageNewsStrategy:
     at is +quantity on BUY and -quantity on SELL; without a signal it stays what it is. Orders are the
     difference to it, only ever in the signal's direction: whoever holds more than `quantity` keeps it.
     After a denial nothing is ordered until the signal has changed (to none, or to the other side).
+    `reason` says why the last tick that brought no order brought none. `average` makes the averages.
     Raises ValueError for windows, thresholds or a quantity that cannot be.
     """
 
@@ -38,6 +42,7 @@ class MovingAverageNewsStrategy:
         bullish_threshold: float = 60,
         bearish_threshold: float = 40,
         quantity: float = 10,
+        average: Callable[[int], SMA] = SMA,
     ) -> None:
         check_windows(short_window, long_window)
         check_thresholds(bearish_threshold, bullish_threshold)
@@ -47,6 +52,8 @@ class MovingAverageNewsStrategy:
         self.bullish_threshold = bullish_threshold
         self.bearish_threshold = bearish_threshold
         self.quantity = quantity
+        self.reason = ""
+        self._average = average
         self._states: dict[str, _State] = {}
 
     def on_tick(self, symbol: str, price: float, position: float) -> tuple[Side, float] | None:
@@ -65,15 +72,17 @@ class MovingAverageNewsStrategy:
         sentiment = state.sentiment
         signal: Side | None = None
         if sentiment is None or short is None or long is None:
-            pass
-        elif short > long:
-            if sentiment > self.bullish_threshold:
-                signal = _BUY
+            self.reason = WARMING_UP if long is None else NO_DATA
+        elif short > long and sentiment > self.bullish_threshold:
+            signal = _BUY
         elif short < long and sentiment < self.bearish_threshold:
             signal = _SELL
+        else:
+            self.reason = SIGNALS_DISAGREE
         state.signal = signal
         if state.waiting is not None:
             if state.waiting is signal:
+                self.reason = RISK_DENIED
                 return None
             state.waiting = None
         return signal
@@ -81,7 +90,10 @@ class MovingAverageNewsStrategy:
     def order(self, signal: Side, position: float) -> tuple[Side, float] | None:
         """What brings `position` to the signal's side: the second half of `on_tick`."""
         missing = self.quantity - position if signal is _BUY else self.quantity + position
-        return (signal, missing) if missing > 0 else None
+        if missing > 0:
+            return signal, missing
+        self.reason = ALREADY_IN_POSITION
+        return None
 
     def on_news(self, symbol: str, sentiment: float) -> None:
         """Keep the sentiment, 0 (bearish) to 100 (bullish), for the ticks that follow."""
@@ -95,5 +107,6 @@ class MovingAverageNewsStrategy:
     def _state(self, symbol: str) -> _State:
         state = self._states.get(symbol)
         if state is None:
-            state = self._states[symbol] = _State(self.short_window, self.long_window)
+            short, long = self._average(self.short_window), self._average(self.long_window)
+            state = self._states[symbol] = _State(short, long)
         return state

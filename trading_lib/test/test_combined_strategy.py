@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trading_lib import indicators
+from trading_lib.context import ALREADY_IN_POSITION, NO_DATA, RISK_DENIED, SIGNALS_DISAGREE, WARMING_UP
 from trading_lib.models import News, Side, Tick
 from trading_lib.strategy import MovingAverageNewsStrategy
 
@@ -139,6 +141,23 @@ def test_a_denial_of_a_symbol_never_seen_is_harmless() -> None:
     assert rule.on_tick("AAPL", 100.0, 0) is None
 
 
+def test_it_says_why_there_is_no_order() -> None:
+    rule = MovingAverageNewsStrategy(1, 2)
+
+    def why(price: float, position: float = 0) -> str:
+        assert rule.on_tick("AAPL", price, position) is None
+        return rule.reason
+
+    assert why(1.0) == WARMING_UP
+    assert why(2.0) == NO_DATA
+    rule.on_news("AAPL", 60)
+    assert why(3.0) == SIGNALS_DISAGREE
+    rule.on_news("AAPL", 61)
+    assert why(4.0, position=10) == ALREADY_IN_POSITION
+    rule.on_denied("AAPL")
+    assert why(5.0) == RISK_DENIED
+
+
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(1, 40), st.integers(100, 200)), min_size=20, max_size=80))
 def test_every_order_follows_the_definition(events: list[int]) -> None:
@@ -187,6 +206,8 @@ class FakeContext:
         self.held = 0.0
         self.orders: list[tuple[Side, float]] = []
         self.lines: list[str] = []
+        self.reasons: list[str] = []
+        self.indicator = indicators
 
     def get_param(self, name: str, default: float) -> float:
         return self.params.get(name, default)
@@ -200,6 +221,9 @@ class FakeContext:
 
     def log(self, text: str) -> None:
         self.lines.append(text)
+
+    def no_trade(self, reason: str) -> None:
+        self.reasons.append(reason)
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +248,11 @@ def test_the_file_trades_both_ways_and_never_what_it_holds(strategy: ModuleType)
         strategy.on_tick(ctx, Tick("AAPL", price, seq, seq))
     assert ctx.orders == [(Side.BUY, 10), (Side.SELL, 20)]
     assert ctx.lines == ["BUY 10 AAPL @ 13.0", "SELL 20 AAPL @ 9.0"]
+    assert ctx.reasons == [
+        *[WARMING_UP] * 3,
+        *[ALREADY_IN_POSITION] * 2,
+        *[ALREADY_IN_POSITION] * 2,
+    ]
 
 
 def test_the_file_has_the_defaults_of_the_class(strategy: ModuleType) -> None:
