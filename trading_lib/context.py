@@ -4,7 +4,6 @@ Everything it answers is event time and comes from the tape as consumed: prices,
 those of the strategy's own lane.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -61,7 +60,7 @@ class Indicators:
 class Context:
     """What a strategy file calls `ctx`. User attributes are fine; they last until the epoch ends."""
 
-    def __init__(self, engine: "Engine", reasons: Counter[str]) -> None:
+    def __init__(self, engine: "Engine", reasons: dict[str, int]) -> None:
         self._engine = engine
         self._reasons = reasons
         self._state: dict[str, Any] = {}
@@ -95,9 +94,12 @@ class Context:
     def no_trade(self, reason: str) -> None:
         """Count why this tick brings no order: what "why no trade?" shows."""
         reasons = self._reasons
-        if reason not in reasons and len(reasons) >= MAX_REASONS:
-            reason = OTHER_REASONS
-        reasons[reason] += 1
+        try:
+            reasons[reason] += 1
+        except KeyError:
+            if len(reasons) >= MAX_REASONS:
+                reason = OTHER_REASONS
+            reasons[reason] = reasons.get(reason, 0) + 1
 
     def place_market_order(
         self, side: Side | str, qty: float, tag: str | None = None, symbol: str | None = None

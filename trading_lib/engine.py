@@ -8,7 +8,6 @@ book. Fills, positions and denials come from the strategy's own lane, the machin
 the same tape, too.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Final
@@ -85,7 +84,7 @@ class Engine:
         self._symbol_of = symbol_of
         self._warn = warn
         self._wall = wall
-        self._reasons: Counter[str] = Counter()  # of `ctx.no_trade`
+        self._reasons: dict[str, int] = {}  # of `ctx.no_trade`
         self._wanted = frozenset(wanted or getattr(strategy, "SYMBOLS", ()))
         self._names: list[str] = []
         self._seq = self._ts = -1
