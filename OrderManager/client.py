@@ -41,13 +41,19 @@ def open_session(
     mode: str = "",
     number: int = 0,
     timeout: float = HELLO_TIMEOUT_S,
+    *,
+    version: str = "",
+    reload: bool = False,
 ) -> tuple[socket.socket, Welcome]:
-    """Connect and negotiate; the caller owns the (blocking) socket. Raises SessionRefused or another OSError."""
+    """Connect and negotiate; the caller owns the (blocking) socket. Raises SessionRefused or another OSError.
+
+    `version` and `reload` are what a host says of its strategy.
+    """
     connection = socket.create_connection((host, port), timeout=timeout)
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        hello = order_wire.encode_order_hello(wire.parse_symbol(strategy), token, mode, number)
-        connection.sendall(hello)
+        name = wire.parse_symbol(strategy)
+        connection.sendall(order_wire.encode_order_hello(name, token, mode, number, version, reload=reload))
         return connection, _read_welcome(connection, timeout)
     except BaseException:
         connection.close()
@@ -224,6 +230,11 @@ class OrderManagerClient:
     def progress(self, next_seq: int) -> None:
         """As a host: every tape record before `next_seq` was processed, so the ledger may go so far."""
         self._unsent += order_wire.encode_progress(next_seq)
+        self.flush()
+
+    def say_farewell(self, diverged: str = "") -> None:
+        """As a host: nothing more will come; `diverged` says how the ledger's reports differ, if that is why."""
+        self._unsent += order_wire.encode_farewell(diverged)
         self.flush()
 
     def receive(self, timeout: float = 0.0) -> list[tuple[int, int] | Report]:

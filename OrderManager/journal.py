@@ -251,7 +251,7 @@ class Journal:
         """The fdatasync after `begin_sync` has ended. Raises JournalError if with a fault."""
         if fault is not None:
             raise self._fail("cannot be made durable", fault) from fault
-        if self._syncing.number > self._durable.number:
+        if self._syncing.number > self._durable.number and not self.broken:
             self._durable = self._syncing
 
     def checkpoint(self, payload: bytes) -> int:

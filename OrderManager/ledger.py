@@ -23,6 +23,7 @@ from OrderManager.journal import CHECKPOINT_EVERY, Journal, JournalError, Journa
 from OrderManager.lane_desk import LaneDesk
 from OrderManager.market import Market
 from OrderManager.recovery import Recovery
+from OrderManager.scribe import Publish, Scribe
 from OrderManager.server import (
     PLAIN_STRATEGY,
     CancelReceived,
@@ -38,23 +39,18 @@ from OrderManager.syncer import Syncer
 from runtime.run_folder import read_token
 from trading_lib import order_wire
 from trading_lib.lane import Lane, Request
-from trading_lib.lane_state import restore, take_head, take_state
+from trading_lib.lane_state import restore, set_prices, take_head, take_state
 from trading_lib.portfolio import Portfolio, PortfolioState
 
 REQUESTS_AT_ONCE: Final = 512  # per lane, between two writes of the journal: some 15 ms …
 RECORDS_AT_ONCE: Final = 1 << 15  # … and so many records: some 10 ms
 ALL: Final = 1 << 62
-LULL_S: Final = 0.002  # without an order for so long: an fdatasync here holds nobody up, and is told sooner
 HORIZON_S: Final = 0.2  # so often readers of the journal are told how far every lane is
-
-Publish = Callable[[int, records.JournalRecord], None]
-
 
 _SHARED: Final = (  # of a lane's head: where it is on the tape, in time, and in the operator's hands
     *("seq", "next_seq", "ts", "epoch", "epoch_seq", "blind", "blind_below", "next_day", "next_account"),
     *("terms", "latencies", "killed"),
 )
-
 MakeLane = Callable[[str], Lane]
 
 
@@ -83,18 +79,13 @@ class Ledger:
         self.counters: Counter[str] = Counter()
         self._make_lane = make_lane
         self._resumed = dict(resumed or {})
-        self._syncer = syncer
-        self._needed = 0  # so many records are to be durable, for somebody waits to be told
-        self._synced_at = 0.0
         self._log = log
-        self._publish = publish
-        self._batch: list[records.JournalRecord] = []  # not in the journal yet …
-        self._payloads: list[bytes] = []  # … encoded
-        self._untold: list[tuple[Connection, bytes]] = []  # reports that are not in the journal yet
-        self._urgent = False  # something in the batch is to be acknowledged
         self._horizon = (0.0, -1)
         recovery = Recovery(self._make)
-        self.journal = self._open_journal(folder / "journal.bin", recovery)
+        self.journal = journal = self._open_journal(folder / "journal.bin", recovery)
+        self.scribe = Scribe(journal, syncer, publish, self.counters)
+        if journal.next_record or journal.cut:
+            self.scribe.add(records.Recovered(time.time_ns(), journal.cut))
         self.orders = recovery.orders
         self.desks = recovery.desks
         began_anew = any(desk.lane.next_seq > market.tail for desk in self.desks.values())
@@ -128,7 +119,6 @@ class Ledger:
             len(recovery.desks),
             f"; {journal.cut}" if journal.cut else "",
         )
-        self._add(records.Recovered(time.time_ns(), journal.cut))
         return journal
 
     def _say_progress(self, done: int, total: int) -> None:
@@ -154,16 +144,14 @@ class Ledger:
             lane.prices.clear()
         else:
             for symbol, (price, ts) in self.market.book_prices(lane.ts).items():
-                lane.prices[symbol], times[symbol] = price, ts
-        lane.prices.update(prices)
-        for symbol, price in lane.prices.items():
-            if symbol.endswith((".BID", ".ASK")):
-                lane.broker.quotes[symbol] = (price, times.get(symbol, 0))
+                prices.setdefault(symbol, price)
+                times.setdefault(symbol, ts)
+        set_prices(lane, prices, times)
 
     def _open_lane(self, lane: Lane) -> LaneDesk:
         state = msgspec.json.encode(take_state(lane))
         desk = self.desks[lane.strategy_id] = LaneDesk(lane)
-        self._add(records.Opened(lane.strategy_id, state))
+        self.scribe.add(records.Opened(lane.strategy_id, state))
         return desk
 
     def _new_desk(self, strategy_id: str, start: int) -> LaneDesk:
@@ -171,8 +159,7 @@ class Ledger:
         manual = self.desks[PLAIN_STRATEGY]
         self._pump(manual, ALL, ALL)
         if manual.lane.next_seq < start:
-            for _ in self.market.bring(manual.lane, start):
-                self.counters["missed"] += 1
+            self._note_missed(manual.lane, self.market.bring(manual.lane, start))
         seen = take_state(manual.lane)
         lane = self._make(strategy_id)
         fresh = take_state(lane)
@@ -189,14 +176,13 @@ class Ledger:
         desk = self.desks.get(hello.strategy)
         if hello.mode == "again":
             frames: Iterable[bytes] = ()
-            self._untold.append((client, self._again(desk, hello)))
+            self.scribe.tell(client, self._again(desk, hello))
         else:
-            if desk is None:
-                desk = self._new_desk(hello.strategy, hello.number)
-            else:
-                self._note(desk.lane, "restart")
+            what = records.STARTED if desk is None else "reload" if hello.reload else "restart"
+            desk = desk or self._new_desk(hello.strategy, hello.number)
             desk.limit = max(hello.number, desk.lane.next_seq) if hello.mode else None
             self._pump(desk, ALL, ALL)
+            self._note(desk.lane, what, hello.version)
             self._collect(desk, tell=False)
             frames = order_wire.encode_lane(msgspec.json.encode(take_state(desk.lane)))
         assert desk is not None
@@ -266,8 +252,7 @@ class Ledger:
         elif record is not None and record[1] != request.timestamp:
             self._refuse(desk, "its time is not that of its tape record")
         elif desk.accept(request):
-            self._urgent = True
-            self._add(records.Taken(strategy_id, number, wall, request))
+            self.scribe.add_urgent(records.Taken(strategy_id, number, wall, request))
         else:
             self.counters["seen before"] += 1
 
@@ -315,7 +300,7 @@ class Ledger:
 
         Raises JournalError.
         """
-        if self._urgent:
+        if self.scribe.urgent:
             self._commit()  # who waits for an acknowledgement does not wait for the lanes
         for desk in self.desks.values():
             if desk.run_on(self.market):
@@ -327,12 +312,15 @@ class Ledger:
         self._commit()
 
     def _pump(self, desk: LaneDesk, requests: int = REQUESTS_AT_ONCE, records: int = RECORDS_AT_ONCE) -> None:
-        for start, stop in desk.pump(self.market, requests, records):
+        self._note_missed(desk.lane, desk.pump(self.market, requests, records))
+
+    def _note_missed(self, lane: Lane, missed: Iterable[tuple[int, int]]) -> None:
+        for start, stop in missed:
             self.counters["missed"] += stop - start
-            self._note(desk.lane, "missed", f"{stop - start} records from {start}, by the ledger")
+            self._note(lane, "missed", f"{stop - start} records from {start}, by the ledger")
 
     def _note(self, lane: Lane, what: str, detail: str = "") -> None:
-        self._add(records.Note(lane.strategy_id, lane.next_seq, what, detail))
+        self.scribe.add(records.Note(lane.strategy_id, lane.next_seq, what, detail))
 
     def _note_horizon(self) -> None:
         now = time.monotonic()
@@ -341,11 +329,7 @@ class Ledger:
             horizon = min(desk.lane.next_seq for desk in self.desks.values())
             self._horizon = (now, horizon)
             if horizon != before:
-                self._add(records.Horizon(horizon))
-
-    def _add(self, record: records.JournalRecord) -> None:
-        self._batch.append(record)
-        self._payloads.append(records.encode(record))
+                self.scribe.add(records.Horizon(horizon))
 
     def _collect(self, desk: LaneDesk, *, tell: bool = True) -> None:
         """What a lane has done since the last time goes into the batch, and will be told after it."""
@@ -357,65 +341,27 @@ class Ledger:
             desk.remember(report.exec_id, payload)
             for report, payload in zip(lane.reports, encoded, strict=True)
         ]
-        self._batch += lane.reports
-        self._payloads += encoded
+        self.scribe.add_encoded(lane.reports, encoded)
         for account in lane.accounts:
-            self._add(account)
-        self._add(take_head(lane))
+            self.scribe.add(account)
+        self.scribe.add(take_head(lane))
         lane.reports.clear()
         lane.accounts.clear()
         if tell and desk.client is not None and frames:
-            self._untold.append((desk.client, b"".join(frames)))
+            self.scribe.tell(desk.client, b"".join(frames))
 
     def _commit(self) -> None:
-        """One write for everything; on the disk before any of it is acknowledged."""
-        batch, journal, first = self._batch, self.journal, 0
-        if batch:
-            first = journal.append_many(self._payloads)
-            journal.write()
-            if self._urgent:
-                self._needed = journal.next_record
-            self._batch, self._payloads, self._urgent = [], [], False
-        for desk in self.desks.values():
-            desk.note_acknowledgement(self._needed)
-        self._sync()
-        self._acknowledge()
-        for client, frames in self._untold:
-            client.send(frames)
-        self._untold.clear()
-        for number, record in enumerate(batch, first):
-            self._publish(number, record)
-        if journal.since_checkpoint >= CHECKPOINT_EVERY:
+        """See `Scribe.commit`; and now and then all that a recovery needs, at once."""
+        self.scribe.commit(self.desks.values())
+        if self.journal.since_checkpoint >= CHECKPOINT_EVERY:
             self._checkpoint()
-
-    def _sync(self) -> None:
-        """Have the disk take what is to be acknowledged: here in a lull, in the thread when orders come fast."""
-        journal, syncer = self.journal, self._syncer
-        if syncer is not None and syncer.busy:
-            if not syncer.finished():
-                return
-            journal.end_sync(syncer.fault)
-        if self._needed > journal.durable:
-            now = time.monotonic()
-            if syncer is None or now - self._synced_at > LULL_S:
-                journal.commit()
-            else:
-                syncer.start(journal.begin_sync())
-            self._synced_at = now
-
-    def _acknowledge(self) -> None:
-        durable = self.journal.durable
-        for desk in self.desks.values():
-            frame = desk.acknowledgement(durable)
-            if frame and desk.client is not None:
-                desk.client.send(frame)
 
     def _checkpoint(self) -> None:
         lanes = [
             records.QueuedLane(msgspec.json.encode(take_state(desk.lane)), list(desk.queue))
             for desk in self.desks.values()
         ]
-        self.journal.checkpoint(records.encode(records.Checkpoint(self.orders, lanes)))
+        self.scribe.checkpoint(records.Checkpoint(self.orders, lanes))
 
     # ---------------------------------------------------------------------------------------- the end
 
@@ -441,22 +387,12 @@ class Ledger:
         while self.behind:
             self.settle()
         self._horizon = (0.0, -1)
-        self._urgent = True
         self.settle()
-        self._wait_for_disk()
-        self.journal.commit()
-        self._acknowledge()
-
-    def _wait_for_disk(self) -> None:
-        if self._syncer is not None and self._syncer.busy:
-            self._syncer.wait()
-            self.journal.end_sync(self._syncer.fault)
+        self.scribe.finish(self.desks.values())
 
     def close(self) -> None:
-        """Let go of the journal. Raises JournalError."""
-        if self._syncer is not None:
-            self._syncer.wait()  # it holds the file's descriptor
-        self.journal.close()
+        """Let go of the journal. Raises JournalError; closed anyway."""
+        self.scribe.close()
 
 
 def _summary(lane: Lane) -> dict[str, Any]:

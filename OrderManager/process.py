@@ -1,5 +1,6 @@
 """The OrderManager's process: the order port, the ledger behind it, the event stream, the log of orders."""
 
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,6 @@ from OrderManager.market import Market
 from OrderManager.recovery import final_money
 from OrderManager.server import (
     Connection,
-    Farewell,
     Hello,
     Input,
     OrderManagerServer,
@@ -139,7 +139,7 @@ class Office:
         self._reports: list[Report] = []
         section = self._section
         self._syncer = Syncer()
-        loop.add(self._syncer.channel, lambda _: None)  # wakes the loop: `settle` looks
+        loop.add(self._syncer.channel, lambda _: self._syncer.finished())  # and so `settle` comes to look
         self.events = EventServer(
             loop, section.host, section.events_port, self._snapshot, section.max_clients
         )
@@ -161,12 +161,6 @@ class Office:
                 self._part.log.error("orders are refused: %s", fault)
             self.refused[str(fault)] += len(received)
             client.hopeless = client.strategy is not None
-        self._tell_divergence(client, inputs)
-
-    def _tell_divergence(self, client: Connection, inputs: Sequence[Input]) -> None:
-        for found in inputs:
-            if isinstance(found, Farewell) and found.text:
-                self._part.say(f"strategy {client.strategy} DIVERGED from the ledger: {found.text}")
 
     def left(self, client: Connection) -> None:
         """See server.Desk."""
@@ -202,7 +196,12 @@ class Office:
             def make(strategy_id: str) -> Lane:
                 return make_lane(strategy_id, self._config, market.run_id, account_every=every)
 
-            self.ledger = Ledger(folder, market, make, self._part.log, self._published, self._resumed_money())
+            def publish(number: int, record: records.JournalRecord) -> None:
+                self._published(number, record, market.run_id)
+
+            self.ledger = Ledger(
+                folder, market, make, self._part.log, publish, self._resumed_money(), self._syncer
+            )
             self._on_open(self.ledger.orders)
             self._part.log.info("ledger of run %s, from record %d", market.run_id, market.tail)
         except (JournalError, OSError) as fault:
@@ -223,9 +222,8 @@ class Office:
         self._broken = reason
         self._part.log.error("ORDERS ARE REFUSED: %s", reason)
 
-    def _published(self, number: int, record: records.JournalRecord) -> None:
-        assert self.ledger is not None
-        self.events.publish(number, record, self.ledger.market.run_id)
+    def _published(self, number: int, record: records.JournalRecord, run_id: str) -> None:
+        self.events.publish(number, record, run_id)
         if isinstance(record, Report):
             self._reports.append(record)
 
@@ -275,9 +273,15 @@ class Office:
         try:
             if not self._broken:
                 ledger.finish()
-            ledger.close()
         except JournalError as fault:
             self._break(str(fault))
+        with contextlib.suppress(JournalError):  # one that is broken has been told of
+            ledger.close()
+        self._part.log.info(
+            "ledger of run %s closed: %s",
+            ledger.market.run_id,
+            _counted(ledger.counters) or "nothing counted",
+        )
         self._log(ledger)
         self.events.flush()
         self._last_lanes = ledger.summary()
@@ -317,6 +321,10 @@ class Office:
             "event_counters": dict(self.events.counters),
             "ledger_counters": dict(ledger.counters) if ledger is not None else {},
         }
+
+
+def _counted(counters: Counter[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counters.items()) if count)
 
 
 def serve(part: Part, config: Config) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from OrderManager.ledger import Ledger
 from OrderManager.market import Market
-from OrderManager.records import JournalRecord
+from OrderManager.records import STARTED, JournalRecord, Note
 from OrderManager.server import CancelReceived, Connection, Farewell, Hello, Input, Progress, Received
 from shared_memory_utils import Entry, SharedPriceBook, TapeWriter
 from testing.harness import segment_name, segments
@@ -200,6 +200,12 @@ class Room:
     def state(self, strategy: str) -> LaneState:
         """All that its lane knows."""
         return take_state(self.lane(strategy))
+
+    @property
+    def notes(self) -> list[tuple[str, str, str]]:
+        """What the journal says to have happened to whom, in short, but for beginnings."""
+        notes = [r for _, r in self.published if isinstance(r, Note) and r.what != STARTED]
+        return [(note.strategy_id, note.what, note.detail) for note in notes]
 
     def reports(self, strategy: str) -> list[Report]:
         """Every report that has become public."""

@@ -8,10 +8,11 @@ import pytest
 
 from OrderManager import records
 from OrderManager.journal import JournalError, JournalReader
-from OrderManager.server import Received, SessionDenied
+from OrderManager.server import Hello, Received, SessionDenied
 from OrderManager.test.ledger_room import (
     RUN_ID,
     STEP,
+    TOKEN,
     Client,
     Room,
     Tape,
@@ -277,8 +278,7 @@ def test_orders_whose_market_was_missed_are_ended_and_the_others_go_on(tmp_path:
             (f"{tail}.0", "Filled", ""),
         ]
         assert client.acknowledged == [(3, 0), (1000, 0), (1001, 0), (tail, 0)]
-        notes = [r for _, r in room.published if isinstance(r, records.Note)]
-        assert {(n.strategy_id, n.what) for n in notes} == {("manual", "missed"), ("sma", "missed")}
+        assert {note[:2] for note in room.notes} == {("manual", "missed"), ("sma", "missed")}
         room.stop()
 
 
@@ -302,8 +302,7 @@ def test_what_a_host_has_missed_its_lane_does_not_see_either(room: Room, market:
     room.missed(client, 12)
     room.send(client, 14)
     assert [(str(r.status), r.reason) for r in client.reports] == [("Canceled", "no market record")]
-    notes = [r for _, r in room.published if isinstance(r, records.Note)]
-    assert [(n.what, n.detail) for n in notes] == [("missed", "8 records, by its host")]
+    assert room.notes == [("sma", "missed", "8 records, by its host")]
 
 
 # ------------------------------------------------------------------------------------------------ sessions
@@ -422,14 +421,35 @@ def test_a_lane_begins_with_the_markets_last_prices(room: Room, market: Tape) ->
     assert room.lane("sma").broker.quotes == {"AAPL.BID": (9.9, ts_of(2))}
 
 
+def test_how_a_strategy_begins_is_noted_with_its_version(room: Room, market: Tape) -> None:
+    market.put(10.0)
+    for version, reload in (("a1", False), ("a1", False), ("b2", True)):
+        room.ledger.welcome(Client(), Hello("sma", TOKEN, "new", 1, version, reload))
+    room.ledger.settle()
+    notes = [r for _, r in room.published if isinstance(r, records.Note)]
+    assert [(n.what, n.detail) for n in notes] == [("started", "a1"), ("restart", "a1"), ("reload", "b2")]
+
+
+def test_what_the_tape_had_lost_when_a_lane_began_is_counted_and_noted(tmp_path: Path) -> None:
+    with tape(capacity=512) as market:
+        room = Room(tmp_path, market)
+        room.ledger.desks["manual"].limit = 0  # it lags
+        market.put(*[10.0] * 2000)
+        room.join("sma", number=2000)
+        room.ledger.settle()
+        lost = room.ledger.counters["missed"]
+        assert 2000 - 512 <= lost < 2000
+        assert room.notes == [("manual", "missed", f"{lost} records from 0, by the ledger")]
+        room.stop()
+
+
 def test_a_divergence_is_noted_and_nothing_holds_the_lane_back(room: Room, market: Tape) -> None:
     market.put(10.0)
     client = room.join("sma", number=1)
     market.put(10.0)
     room.farewell(client, "the host thinks otherwise")
     room.ledger.settle()
-    notes = [r for _, r in room.published if isinstance(r, records.Note)]
-    assert [(n.what, n.detail) for n in notes] == [("diverged", "the host thinks otherwise")]
+    assert room.notes == [("sma", "diverged", "the host thinks otherwise")]
     assert room.lane("sma").next_seq == 2
 
 
@@ -549,5 +569,5 @@ def test_the_records_of_a_lane_begin_with_its_opening_and_each_commit_ends_with_
     room.send(client, 8)
     mine = [r for _, r in room.published if getattr(r, "strategy_id", "") == "sma"]
     kinds = [type(r).__name__ for r in mine]
-    assert kinds[:2] == ["Opened", "Taken"]
-    assert kinds[2:] == ["Report", "Report", "Account", "LaneHead"]
+    assert kinds[:3] == ["Opened", "Note", "Taken"]
+    assert kinds[3:] == ["Report", "Report", "Account", "LaneHead"]

@@ -342,6 +342,57 @@ def test_when_a_tape_ends_its_journal_is_closed_and_the_next_run_gets_its_own(tm
             assert len(taken) == 1
 
 
+def test_a_tape_that_begins_anew_inside_a_run_goes_on_in_its_journal(tmp_path: Path) -> None:
+    with order_manager(tmp_path) as running:
+        running.process.wait_for("ready")
+        for prices in ([173.2] * 5, [173.2]):
+            with market(running, tmp_path) as m:
+                last = m.put(*prices)
+                with OrderManagerClient("127.0.0.1", running.port, strategy="mine", token=m.token) as client:
+                    client.send_order(Order("AAPL", 1, 173.2, Side.BUY, ts_of(last), last))
+                    assert (last, 0) in receive(client, 1)
+            wait_until(lambda: running.logged("tape of run run-1 has ended"))
+        assert running.logged("the tape of run run-1 began anew")
+        assert running.process.stop() == EXIT_OK
+
+
+def test_in_a_stream_of_orders_the_disk_is_waited_for_in_the_thread_and_every_order_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    count = 3000
+    with order_manager(tmp_path) as running, market(running, tmp_path) as m:
+        m.put(173.2)
+        acknowledged: list[tuple[int, int]] = []
+        with OrderManagerClient("127.0.0.1", running.port, strategy="mine", token=m.token) as client:
+            for index in range(count):
+                client.send_order(Order("AAPL", 1, 173.2, Side.BUY, ts_of(0), 0, index))
+                acknowledged += [a for a in client.receive() if isinstance(a, tuple)]
+            while (0, count - 1) not in acknowledged:
+                acknowledged += [a for a in receive(client, 1) if isinstance(a, tuple)]
+        assert acknowledged == sorted(set(acknowledged))
+        assert running.process.stop() == EXIT_OK
+        (line,) = running.logged("ledger of run run-1 closed: ")
+        found = re.search(r"fdatasync in the thread ([\d,]+)", line)
+        assert found is not None
+        assert int(found[1].replace(",", "")) > 0
+    with JournalReader(m.run_folder / "journal.bin") as reader:
+        durable = [records.decode(payload) for _, payload in reader.read(1_000_000)]
+    assert sum(isinstance(record, records.Taken) for record in durable) == count
+
+
+def test_alone_it_lives_on_when_a_host_says_that_it_differs(tmp_path: Path) -> None:
+    with order_manager(tmp_path) as running, market(running, tmp_path) as m:
+        m.put(173.2)
+        link = OrderManagerClient("127.0.0.1", running.port, strategy="mine", token=m.token, mode="new")
+        with link as host, socket.create_connection(("127.0.0.1", running.port)) as plain:
+            host.say_farewell("its report 7 is another")
+            wait_until(lambda: running.logged("mine DIVERGED"))
+            plain.sendall(GOOD)
+            wait_until(lambda: running.logged("Received Order 1:"))
+        assert running.logged("mine DIVERGED") == ["mine DIVERGED: its report 7 is another"]
+        assert running.process.stop() == EXIT_OK
+
+
 # ------------------------------------------------------------------------------------------- latencies
 
 

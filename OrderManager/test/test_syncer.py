@@ -3,16 +3,21 @@
 import errno
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from OrderManager import journal as journal_module
+from OrderManager import records
 from OrderManager import syncer as syncer_module
 from OrderManager.journal import Journal, JournalError
 from OrderManager.ledger import Ledger
+from OrderManager.scribe import FEW, LULL_S, Scribe
 from OrderManager.syncer import Syncer
 from OrderManager.test.ledger_room import LOG, Client, Room, Tape, order, tape
+from runtime.loop import EventLoop
 from testing.harness import wait_until
 
 
@@ -61,7 +66,7 @@ class BusyRoom(Room):
         return len(client.acknowledged)
 
     def send_fast(self, client: Client, *inputs: object) -> None:
-        self.ledger._synced_at = time.monotonic() + 60
+        self.ledger.scribe._committed_at = time.monotonic() + 60
         self.send(client, *inputs)  # type: ignore[arg-type]
 
 
@@ -126,3 +131,51 @@ def test_what_is_written_while_the_disk_works_is_not_durable_with_it(tmp_path: P
         assert journal.durable == 1
         journal.commit()
         assert journal.durable == 2
+
+
+@pytest.mark.parametrize("disk_s", [0.0001, 0.1])
+def test_however_slow_the_disk_is_only_the_first_fdatasync_after_a_lull_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk_s: float
+) -> None:
+    now, counters = [100.0], Counter[str]()
+
+    def sync(_: int) -> None:
+        now[0] += disk_s
+
+    monkeypatch.setattr(journal_module, "_sync_data", sync)
+    monkeypatch.setattr(syncer_module, "_sync_data", lambda _: None)
+    syncer = Syncer()
+    scribe = Scribe(
+        Journal.create(tmp_path / "journal.bin", "run"), syncer, lambda *_: None, counters, lambda: now[0]
+    )
+
+    def orders_come(count: int) -> None:
+        for _ in range(count):
+            scribe.add_urgent(records.Horizon(1))
+        scribe.commit(())
+        syncer.wait()
+
+    for count in (1, 1, 100, 1):
+        orders_come(count)
+    assert counters == {"fdatasync": 1, "fdatasync in the thread": 3}
+    now[0] += LULL_S * 1.01
+    orders_come(FEW)
+    assert counters["fdatasync"] == 2
+    now[0] += LULL_S * 1.01
+    orders_come(FEW + 1)
+    assert counters == {"fdatasync": 2, "fdatasync in the thread": 4}
+    scribe.close()
+    syncer.close()
+
+
+def test_the_channel_wakes_a_loop_once_for_each_fdatasync(disk: Disk) -> None:
+    syncer, loop = Syncer(), EventLoop()
+    woken: list[bool] = []
+    loop.add(syncer.channel, lambda _: woken.append(syncer.finished()))
+    disk.gate.release()
+    syncer.start(0)
+    loop.run_once(30.0)
+    loop.run_once(0.0)
+    assert woken == [True]
+    loop.close()
+    syncer.close()
