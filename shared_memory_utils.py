@@ -35,6 +35,7 @@ Three segments, files in /dev/shm, little-endian. Each begins with a page of hea
 
 from shared_memory.doorbell import BellPage, Doorbell
 from shared_memory.layout import PAGE, RECORD, RECORD_DTYPE
+from shared_memory.market_view import MarketView
 from shared_memory.price_book import BookFull, BookSnapshot, SharedPriceBook
 from shared_memory.segment import Segment, SegmentError, SegmentInUse, SegmentMissing
 from shared_memory.tape import (
@@ -50,6 +51,7 @@ from shared_memory.tape import (
 
 __all__ = [
     "SharedPriceBook",
+    "MarketView",
     "BookSnapshot",
     "TapeWriter",
     "TapeReader",
