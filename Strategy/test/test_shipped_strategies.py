@@ -190,6 +190,16 @@ def test_after_a_denial_it_waits_for_another_signal(name: str) -> None:
     assert trial.reasons[RISK_DENIED] > 0
 
 
+@pytest.mark.parametrize("name", ["mean_reversion", "momentum", "sma_crossover"])
+def test_a_signal_that_went_and_came_back_orders_again_after_a_denial(name: str) -> None:
+    signal = 990.0 if name == "mean_reversion" else 1010.0
+    wave = [1000.0] * 6 + [signal] * 2
+    trial = fed(made(name, limits=Limits(max_order_qty=5)), tape(wave * 2))
+    bought = [order.cause_seq for order in trial.orders if str(order.side) == "BUY"]
+    assert bought == [7, 15]
+    assert trial.engine.denied == len(trial.orders)
+
+
 # ------------------------------------------------------------------------------------------ one by one
 
 

@@ -6,7 +6,6 @@ from trading_lib.indicators.averages import EMA
 from trading_lib.indicators.checks import whole
 
 FLAT: Final = 50.0  # the RSI of values that never moved
-NEGLIGIBLE: Final = 1e-200  # a change below any price's, above where floats lose their digits
 
 
 class ROC:
@@ -60,16 +59,13 @@ class RSI:
         self._last = x
         if self.value is None:
             return self._begin(change)
-        if -NEGLIGIBLE < change < NEGLIGIBLE:
-            if self._gain + self._loss > NEGLIGIBLE:  # below, their ratio would be lost
-                self._gain *= self._keep
-                self._loss *= self._keep
-            return self.value
         self._gain *= self._keep
         self._loss *= self._keep
         self._add(change / self.n)
-        self.value = value = 100 * (self._gain / (self._gain + self._loss))
-        return value
+        moved = self._gain + self._loss
+        if change and moved:  # without change the ratio stays, also where its parts become too small for one
+            self.value = 100 * (self._gain / moved)
+        return self.value
 
     def _begin(self, change: float) -> float | None:
         """Average the first `n` changes; the very first value has none."""
