@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from shared_memory_utils import RECORD, SegmentError, SharedPriceBook, TapeReader
+from shared_memory_utils import RECORD, MarketView
 from trading_lib.lane import Lane, Record
 from trading_lib.models import Kind
 
@@ -16,18 +16,11 @@ class Market:
     """A tape and its book, both of one run. Raises SegmentError while there is none. Owns both."""
 
     def __init__(self, name: str) -> None:
-        self._tape = TapeReader(name)
-        try:
-            self._book = SharedPriceBook(name=name)
-        except SegmentError:
-            self._tape.close()
-            raise
-        self.run_id = self._tape.run_id
+        self._view = view = MarketView(name)
+        self._tape, self._book = view.tape, view.book
+        self.run_id = view.run_id
         self._names: list[str] = []
         self._looked_up: tuple[int, Record | None] = (-1, None)
-        if self._book.run_id != self.run_id or self._book.closed:
-            self.close()
-            raise SegmentError(f"{name}: the tape and the price book are of different runs")
 
     @property
     def tail(self) -> int:
@@ -120,5 +113,4 @@ class Market:
 
     def close(self) -> None:
         """Let go of both."""
-        self._tape.close()
-        self._book.close()
+        self._view.close()

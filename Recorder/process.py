@@ -18,7 +18,7 @@ from Recorder.tape_file import NotATape
 from runtime.loop import Reminder
 from runtime.part import Part
 from runtime.run_folder import open_run_folder
-from shared_memory_utils import RECORD_DTYPE, SegmentError, SharedPriceBook, TapeReader
+from shared_memory_utils import RECORD_DTYPE, MarketView, SegmentError
 
 NICENESS: Final = 10  # where the system knows no idle class
 COPIED: Final = 1 << 14  # tape records copied at once, at most
@@ -29,31 +29,6 @@ SEARCH_S: Final = 0.05  # between two looks for a tape that is not there
 FINISH_S: Final = 0.2  # for what is left when stopping; the rest is for who makes the report
 
 
-class Source:
-    """A tape and its price book, both of one run. Raises SegmentError. Owns both."""
-
-    def __init__(self, name: str) -> None:
-        self.tape = TapeReader(name)
-        try:
-            self.book = SharedPriceBook(name=name)
-        except SegmentError:
-            self.tape.close()
-            raise
-        if self.book.run_id != self.tape.run_id or self.book.closed:
-            self.close()
-            raise SegmentError(f"{name}: the tape and the price book are of different runs")
-
-    @property
-    def finished(self) -> bool:
-        """Whether everything was read and nothing will follow."""
-        return self.tape.closed and self.tape.cursor >= self.tape.tail
-
-    def close(self) -> None:
-        """Let go of both."""
-        self.tape.close()
-        self.book.close()
-
-
 class RecorderProcess:
     """Records one run after another."""
 
@@ -61,14 +36,13 @@ class RecorderProcess:
         self._part = part
         self._config = config
         self._name = config.OrderBook.shared_memory_name
-        self._source: Source | None = None
+        self._source: MarketView | None = None
         self._recording: Recording | None = None
         self._status: Mapping[str, Any] = {}
         self._stopped = ""  # why nothing is recorded any more
         self._reminder = Reminder(
             part.log.warning, f"no tape {self._name!r} (OrderBook.shared_memory_name) for 10 s; still looking"
         )
-
         self._taken = Reminder(part.log.warning, "another Recorder records this run; waiting for its end", 1)
 
     def run(self) -> None:
@@ -87,11 +61,11 @@ class RecorderProcess:
 
     def _attach(self) -> bool:
         try:
-            source = Source(self._name)
+            source = MarketView(self._name)
         except SegmentError:
             self._reminder.missing()
             return False
-        run_id = source.tape.run_id
+        run_id = source.run_id
         if self._part.run_id not in (None, run_id):  # another system's, under the same name
             source.close()
             self._reminder.missing()
@@ -115,7 +89,7 @@ class RecorderProcess:
         return True
 
     @staticmethod
-    def _go_on(source: Source, recording: Recording) -> None:
+    def _go_on(source: MarketView, recording: Recording) -> None:
         """Read the tape on from where its copy ends."""
         if recording.tape.next_seq > source.tape.tail:
             raise OSError(f"record {recording.tape.next_seq} is kept already, and the tape has begun anew")
@@ -142,7 +116,7 @@ class RecorderProcess:
             self._leave()
 
     @staticmethod
-    def _copy(source: Source, recording: Recording) -> bool:
+    def _copy(source: MarketView, recording: Recording) -> bool:
         """Take what is on the tape; False when there was nothing."""
         for turn in range(COPIES):
             packed = source.tape.take(COPIED)
@@ -194,12 +168,12 @@ class RecorderProcess:
             else:
                 self._status = recording.status()
                 recording.close()
-                self._part.log.info("run %s: %s", source.tape.run_id, self._status)
+                self._part.log.info("run %s: %s", source.run_id, self._status)
         if source is not None:
             source.close()
         self._source = self._recording = None
 
-    def _finish(self, source: Source, recording: Recording) -> None:
+    def _finish(self, source: MarketView, recording: Recording) -> None:
         deadline = time.monotonic() + FINISH_S
         while self._copy(source, recording):
             pass
@@ -216,7 +190,7 @@ class RecorderProcess:
         """Counts since the start, for the supervisor."""
         recording, source = self._recording, self._source
         counts = recording.status() if recording is not None else self._status
-        lag = source.tape.tail - source.tape.cursor if source is not None else 0
+        lag = source.lag if source is not None else 0
         return {"stopped": self._stopped, "attached": source is not None, "lag": lag, **counts}
 
 
