@@ -16,7 +16,7 @@
 
 import platform
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -105,6 +105,27 @@ def tape_status(counts: Counts, oldest: int) -> str:
     if counts.missed:
         return f"not replayable: from seq {counts.first_missed} ({counts.missed} records were missed)"
     return "complete"
+
+
+def contents(
+    counts: Counts, rows: LedgerRows | None, gaps: Mapping[str, int | None], names: Sequence[str]
+) -> dict[str, Any]:
+    """What is on the tape and in the tables; `gaps` are the symbols' median gaps, `names` they by slot."""
+    return {
+        "records": counts.records,
+        "ticks": counts.ticks,
+        "news": counts.news,
+        "epochs": counts.epochs,
+        "gaps": counts.gaps,
+        "missed": counts.missed,
+        "fills": rows.fills if rows is not None else 0,
+        "waiting_at_end": rows.waiting if rows is not None else 0,
+        "median_gap_ns": dict(gaps),
+        "size_series": [name for name in names if name.endswith(".SIZE")],
+        "symbols": list(names),
+        "last_seq": counts.next_seq - 1,
+        "last_ts": str(counts.ts),
+    }
 
 
 def with_lost_end(counts: Counts, horizon: int) -> Counts:

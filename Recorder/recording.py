@@ -223,20 +223,8 @@ class Recording:
             "comparable": not why_not,
             "why_not": why_not,
             "tape": manifest.tape_status(counts, files[0][0] if files else 0),
-            "records": counts.records,
-            "ticks": counts.ticks,
-            "news": counts.news,
-            "epochs": counts.epochs,
-            "gaps": counts.gaps,
-            "missed": counts.missed,
             "dropped": {"events out of order": self._events.late} if self._events.late else {},
-            "fills": rows.fills if rows is not None else 0,
-            "waiting_at_end": rows.waiting if rows is not None else 0,
-            "median_gap_ns": self._survey.median_gaps(self.names),
-            "size_series": [name for name in self.names if name.endswith(".SIZE")],
-            "symbols": self.names,
-            "last_seq": counts.next_seq - 1,
-            "last_ts": str(counts.ts),
+            **manifest.contents(counts, rows, self._survey.median_gaps(self.names), self.names),
         }
 
     def status(self) -> dict[str, Any]:

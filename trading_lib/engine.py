@@ -315,10 +315,14 @@ class Engine:
         requests, self.requests = self.requests, []
         return requests
 
-    def take_frames(self) -> bytes:
-        """The lane's reports since the last call, as the ledger is to send them."""
+    def take_reports(self) -> list[Report]:
+        """The lane's reports since the last call."""
         reports, self.reports = self.reports, []
-        return b"".join(map(order_wire.encode_report, reports))
+        return reports
+
+    def take_frames(self) -> bytes:
+        """The same, as the ledger is to send them."""
+        return b"".join(map(order_wire.encode_report, self.take_reports()))
 
 
 _WITH_LIMIT: Final = (OrderType.LIMIT, OrderType.STOP_LIMIT)
