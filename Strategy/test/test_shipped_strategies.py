@@ -241,6 +241,12 @@ def test_momentum_follows_a_change_beyond_its_threshold(prices: list[float]) -> 
         assert position == aim
 
 
+def test_momentum_tries_a_denied_side_again_with_the_next_trend() -> None:
+    prices = [1000.0] * 5 + [1010.0] * 8 + [1020.0] * 2
+    trial = fed(made("momentum", limits=Limits(max_order_qty=5)), tape(prices))
+    assert [(order.cause_seq, str(order.side)) for order in trial.orders] == [(6, "BUY"), (14, "BUY")]
+
+
 @checked
 @given(walks)
 def test_mean_reversion_trades_against_the_bands_and_leaves_at_the_average(prices: list[float]) -> None:

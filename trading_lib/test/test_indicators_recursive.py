@@ -169,9 +169,9 @@ def test_the_average_price_is_weighted_by_size(trades: list[tuple[float, float]]
 
 def test_two_hundred_thousand_trades_do_not_drift() -> None:
     vwap = VWAP()
-    trades = [(1e6 + math.sin(i) * 1e-3, 0.1 + i % 7 / 3) for i in range(200_000)]
-    for price, size in trades:
-        vwap.update(price, size)
-    sizes = math.fsum(size for _, size in trades)
-    offset = math.fsum((price - 1e6) * size for price, size in trades) / sizes
-    assert vwap.value == pytest.approx(1e6 + offset, rel=0, abs=2 * math.ulp(1e6))
+    vwap.update(100.0, 1e3)
+    for _ in range(200_000):  # plain sums of these round one way
+        vwap.update(150.1, 0.1)
+    later = Fraction(0.1) * 200_000
+    exact = (100_000 + Fraction(150.1) * later) / (1_000 + later)
+    assert vwap.value == pytest.approx(float(exact), rel=0, abs=math.ulp(150.0))
