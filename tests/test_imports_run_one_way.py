@@ -14,7 +14,7 @@ LAYERS = (  # low to high: a layer may import the ones before it
     {"trading_lib"},
     {"config", "logger", "shared_memory_utils", "shared_memory", "runtime"},
     {"Gateway", "OrderBook", "Strategy", "OrderManager", "Analytics", "Recorder"},
-    {"main", "cli", "Dashboard"},
+    {"main", "cli", "Dashboard", "lab"},
 )
 PROCESSES = 2  # the layer in which a part may use of another one only its face
 FACES = (
