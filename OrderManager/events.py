@@ -1,7 +1,7 @@
 """The event stream: what the ledger journals, as JSON lines, for whoever listens.
 
-Each line is an object with `schema`, `seq` (the journal's record number), `run_id`, `type`, `ts_wall` and,
-where it has one, `ts`; ns times are strings. Who joins is told the lanes as they are first (`snapshot`),
+Each line is an object with `schema`, `seq` (the journal's record number), `run_id`, `ts_wall`, and what
+`records.event_of` makes of the record. Who joins is told the lanes as they are first (`snapshot`),
 then what follows. A listener that does not read loses its connection, nobody else anything.
 """
 
@@ -15,53 +15,10 @@ import msgspec
 
 from OrderManager import records
 from runtime.loop import READ, WRITE, EventLoop, accept, listen
-from trading_lib.lane_state import LaneHead
-from trading_lib.models import Account, Order, Report
 
 SCHEMA: Final = 1
 MAX_OUTBOX: Final = 4 << 20  # bytes for a listener that does not read; then it is disconnected
-_NS_FIELDS: Final = ("ts", "wall", "timestamp", "sent_wall", "latency_ns")
 _encode: Final = msgspec.json.Encoder().encode
-
-
-def event_of(record: records.JournalRecord) -> dict[str, Any] | None:
-    """A record as an event; None for what only a recovery needs."""
-    match record:
-        case Report():
-            return {"type": "report", **_fields(record)}
-        case Account():
-            return {"type": "account", **_fields(record)}
-        case records.Taken():
-            request = _fields(record.request)
-            kind = "order" if isinstance(record.request, Order) else "cancel"
-            request["client_order_id"] = record.request.client_order_id
-            if isinstance(record.request, Order):
-                request["order_type"] = request.pop("type")  # `type` says what the event is
-            return {
-                "type": kind,
-                "strategy_id": record.strategy_id,
-                "number": record.number,
-                "ts": request.pop("timestamp"),
-                **request,
-            }
-        case records.Note():
-            return {"type": "note", **_fields(record)}
-        case records.Recovered():
-            return {"type": "recovered", "cut": record.cut}
-        case records.Horizon():
-            return {"type": "horizon", "tape_seq": record.seq}
-        case LaneHead() | records.Opened() | records.Checkpoint():
-            return None
-
-
-def _fields(record: msgspec.Struct) -> dict[str, Any]:
-    found = msgspec.structs.asdict(record)
-    if "seq" in found:
-        found["tape_seq"] = found.pop("seq")
-    for name in _NS_FIELDS:
-        if name in found:
-            found[name] = str(found[name])
-    return found
 
 
 class _Listener:
@@ -98,7 +55,7 @@ class EventServer:
     def publish(self, number: int, record: records.JournalRecord, run_id: str) -> None:
         """Queue a record for everybody; `flush` sends. Costs nothing while nobody listens."""
         if self._listeners:
-            event = event_of(record)
+            event = records.event_of(record)
             if event is not None:
                 self._lines.append(_line(number, run_id, event))
 

@@ -4,7 +4,7 @@ A commit of a lane is its reports and account rows followed by its head; reports
 them were never told to anybody, and a reader leaves them out.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -74,3 +74,51 @@ JournalRecord = Opened | Taken | Note | Recovered | Horizon | Checkpoint | Repor
 
 encode: Final = msgspec.json.Encoder().encode  # text: a journal can be read with `strings`
 decode: Final = msgspec.json.Decoder(JournalRecord).decode
+
+_NS_FIELDS: Final = ("ts", "wall", "sent_wall", "latency_ns")
+_TYPES: Final = {
+    Report: "report",
+    Account: "account",
+    Note: "note",
+    Recovered: "recovered",
+    Horizon: "horizon",
+}
+
+
+def event_of(record: JournalRecord) -> dict[str, Any] | None:
+    """A record as others are shown it: its fields and its `type`; None for what only a recovery needs.
+
+    ns are strings, for a JSON number does not hold them everywhere. `tape_seq` is the tape record it belongs
+    to: that of a request is its cause.
+    """
+    if isinstance(record, Taken):
+        return _request_event(record)
+    kind = _TYPES.get(type(record))
+    return {"type": kind, **_fields(record)} if kind is not None else None
+
+
+def _request_event(record: Taken) -> dict[str, Any]:
+    request = record.request
+    fields = _fields(request)
+    if isinstance(request, Order):
+        fields["order_type"] = fields.pop("type")  # `type` says what the event is
+    return {
+        "type": "order" if isinstance(request, Order) else "cancel",
+        "tape_seq": request.cause_seq,
+        "ts": str(fields.pop("timestamp")),
+        "wall": str(record.wall),
+        "strategy_id": record.strategy_id,
+        "number": record.number,
+        "client_order_id": request.client_order_id,
+        **fields,
+    }
+
+
+def _fields(record: msgspec.Struct) -> dict[str, Any]:
+    found = msgspec.structs.asdict(record)
+    if "seq" in found:
+        found["tape_seq"] = found.pop("seq")
+    for name in _NS_FIELDS:
+        if name in found:
+            found[name] = str(found[name])
+    return found

@@ -6,10 +6,12 @@
 | time, epoch, gap, control, end | a mark on the tape | ts, value |
 | report | an execution report, at the record that made it final | the fields of `models.Report` |
 | account | a strategy's money | the fields of `models.Account` |
-| order, cancel | a request, at the record that caused it | the fields of `models.Order`, `models.CancelRequest` |
-| note, recovered | what keeps a run from being comparable | strategy_id, what, detail; cut |
+| order, cancel | a request, at the record that caused it | whose; the fields of `models.Order`, `CancelRequest` |
+| note | what happened to a strategy | strategy_id, what, detail |
+| recovered | the OrderManager was started again | wall, cut |
 
-At one `tape_seq` they come in this order, then by strategy.
+From `report` on they are what the event stream says, too: `OrderManager.records.event_of` makes both. At one
+`tape_seq` they come in this order, then by strategy.
 """
 
 from collections.abc import Sequence
@@ -19,9 +21,9 @@ import msgspec
 
 from OrderManager import records
 from Recorder.tape_file import Records
-from trading_lib.models import Account, Kind, Order, Report
+from trading_lib.models import Kind
 
-_NS_FIELDS: Final = ("ts", "timestamp", "wall", "sent_wall", "latency_ns")
+_RANKS: Final = {"report": 1, "account": 2, "order": 3, "cancel": 3, "note": 4, "recovered": 5}
 _TICK, _NEWS = int(Kind.TICK), int(Kind.NEWS)
 _MARKS: Final = {int(kind): kind.name.lower() for kind in Kind}
 _encode: Final = msgspec.json.Encoder().encode
@@ -56,36 +58,14 @@ def _mark(seq: int, ts: int, value: float, slot: int, kind: int, names: Sequence
 
 
 def event_of(record: records.JournalRecord, number: int, place: int, horizon: int) -> Event | None:
-    """A journal record as an event; None for what only a recovery needs.
+    """A journal record as an event; None for what has no line.
 
     What has no place of its own on the tape stands at `horizon`.
     """
-    match record:
-        case Report():
-            seq, rank, line = record.seq, 1, {"type": "report", **_fields(record)}
-        case Account():
-            seq, rank, line = record.seq, 2, {"type": "account", **_fields(record)}
-        case records.Taken():
-            kind = "order" if isinstance(record.request, Order) else "cancel"
-            identity = {"strategy_id": record.strategy_id, "number": record.number, "wall": str(record.wall)}
-            request = {"client_order_id": record.request.client_order_id, **_fields(record.request)}
-            if "type" in request:
-                request["order_type"] = request.pop("type")
-            seq, rank, line = record.request.cause_seq, 3, {"type": kind, **identity, **request}
-        case records.Note():
-            seq, rank, line = record.seq, 4, {"type": "note", **_fields(record)}
-        case records.Recovered():
-            seq, rank, line = horizon, 5, {"type": "recovered", **_fields(record)}
-        case _:
-            return None
-    strategy_id = getattr(record, "strategy_id", "")
-    return Event(seq, rank, strategy_id, number, place, _encode({"tape_seq": seq, **line}) + b"\n")
-
-
-def _fields(record: msgspec.Struct) -> dict[str, Any]:
-    found = msgspec.structs.asdict(record)
-    found.pop("seq", None)
-    for name in _NS_FIELDS:
-        if name in found:
-            found[name] = str(found[name])
-    return found
+    fields = records.event_of(record)
+    rank = _RANKS.get(fields["type"]) if fields is not None else None
+    if fields is None or rank is None:
+        return None
+    seq = fields.get("tape_seq", horizon)
+    line = _encode({"tape_seq": seq, **fields}) + b"\n"
+    return Event(seq, rank, fields.get("strategy_id", ""), number, place, line)

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from OrderManager import records
-from OrderManager.events import SCHEMA, EventServer, event_of
+from OrderManager.events import SCHEMA, EventServer
+from OrderManager.records import event_of
 from runtime.loop import EventLoop, PortInUse
 from testing.harness import free_port, wait_until
 from trading_lib.broker import Terms
@@ -158,9 +159,11 @@ def test_a_report_has_every_field_of_it(stream: Stream) -> None:
 def test_orders_cancels_and_notes_say_whose_they_are() -> None:
     order = event_of(records.Taken("sma", 12, TS, ORDER))
     assert order is not None
-    names = ("type", "order_type", "strategy_id", "number", "client_order_id", "symbol")
+    names = ("type", "tape_seq", "wall", "order_type", "strategy_id", "number", "client_order_id", "symbol")
     assert {name: order[name] for name in names} == {
         "type": "order",
+        "tape_seq": 7,
+        "wall": str(TS),
         "order_type": "LIMIT",
         "strategy_id": "sma",
         "number": 12,
@@ -182,7 +185,11 @@ def test_orders_cancels_and_notes_say_whose_they_are() -> None:
         "what": "restart",
         "detail": "",
     }
-    assert event_of(records.Recovered(TS, "7 bytes cut")) == {"type": "recovered", "cut": "7 bytes cut"}
+    assert event_of(records.Recovered(TS, "7 bytes cut")) == {
+        "type": "recovered",
+        "wall": str(TS),
+        "cut": "7 bytes cut",
+    }
 
 
 def test_what_only_a_recovery_needs_is_no_event(stream: Stream) -> None:
