@@ -1,34 +1,23 @@
 """The metrics of a run, epoch by epoch, for all strategies together and for each.
 
-The numbers are those of `trading_lib.metrics`; what is undefined is "–" with its reason. An epoch starts
-from the equity the one before it ended with.
+The numbers are those of `Recorder.run_metrics`; what is undefined is "–" with its reason.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from Recorder.report_sampling import Sampling
 from Recorder.report_text import NS_PER_S, UNDEFINED, count, duration, escape, number, percent, titled
-from Recorder.report_timeline import Floats, Ints
 from Recorder.run_files import Run, initial_cash
+from Recorder.run_metrics import Scope, figures, scope_of, sharpe_of, trade_figures
 from trading_lib import metrics
 
 MOST_EPOCHS: Final = 20  # with a table, from the first
 MOST_STRATEGIES: Final = 12  # with a column, beside the total
 AMOUNTS: Final = frozenset({"Net result", "Average trade", "Commission"})
-
-
-class Scope(NamedTuple):
-    """One epoch of one strategy, or of all: its rows of equity, fills and matches, and what it began with."""
-
-    rows: pd.DataFrame
-    fills: pd.DataFrame
-    matches: pd.DataFrame
-    equity: float
-    commission: float
 
 
 class Summary(NamedTuple):
@@ -51,7 +40,7 @@ def summarize(total: pd.DataFrame, sampling: Sampling) -> Summary:
     initial, final = initial_cash(total), float(equity[-1])
     ratio, basis = "per epoch", "see Metrics"
     if total["epoch"].nunique() == 1:
-        found, error = _sharpe(total, sampling)
+        found, error = sharpe_of(total, sampling)
         ratio = _ratio(found.value)
         basis = found.why or f"± {_ratio(error)} (one standard error); {sampling.basis.text}"
     return Summary(
@@ -75,23 +64,10 @@ def metrics_tables(run: Run, total: pd.DataFrame, sampling: Sampling, money: str
     epochs = sorted(set(total["epoch"]))
     tables = []
     for epoch in epochs[:MOST_EPOCHS]:
-        scopes = [_scope(run, name, account, epoch) for name, account in accounts]
+        scopes = [scope_of(run, name, account, epoch) for name, account in accounts]
         table = _table(heads if len(heads) > 1 else [""], scopes, run, sampling, money)
         tables.append((f"{epoch} of {len(epochs)}", table))
     return tables
-
-
-def _scope(run: Run, strategy: str | None, account: pd.DataFrame, epoch: int) -> Scope:
-    def own(table: pd.DataFrame) -> pd.DataFrame:
-        rows = table[table["epoch"] == epoch]
-        return rows if strategy is None else rows[rows["strategy_id"] == strategy]
-
-    before = account[account["epoch"] < epoch]
-    start = (initial_cash(account), 0.0)
-    if len(before):
-        start = (float(before["equity"].iloc[-1]), float(before["commission"].iloc[-1]))
-    rows = account[account["epoch"] == epoch].sort_values("ts", kind="stable")
-    return Scope(rows, own(run.trades), own(run.matched_trades), *start)
 
 
 def _table(heads: Sequence[str], scopes: Sequence[Scope], run: Run, sampling: Sampling, money: str) -> str:
@@ -124,57 +100,33 @@ def _column(scope: Scope, run: Run, sampling: Sampling) -> dict[str, str]:
 
 
 def _of_equity(scope: Scope, run: Run, sampling: Sampling) -> dict[str, str]:
-    ts: Ints = scope.rows["ts"].to_numpy(np.int64)
-    equity: Floats = scope.rows["equity"].to_numpy(np.float64)
-    held: Floats = scope.rows[run.position_columns].abs().sum(axis=1).to_numpy(np.float64)
-    result = float(equity[-1]) - scope.equity
-    growth = (
-        percent(result / scope.equity, 3, sign=True) if scope.equity > 0 else _why("nothing to begin with")
-    )
-    fall = metrics.max_drawdown(np.concatenate(([scope.equity], equity)), np.concatenate((ts[:1], ts)))
-    samples, year = sampling.of(scope.rows), sampling.basis.periods_per_year
-    ratio, error = _sharpe(scope.rows, sampling)
+    found = figures(scope, run, sampling)
+    fall = found.drawdown
     return {
-        "Net result": number(result, sign=True),
-        "Return": growth,
+        "Net result": number(found.net, sign=True),
+        "Return": _shown(found.growth, lambda v: percent(v, 3, sign=True)),
         "Max drawdown": percent(fall.fraction, 3) if fall.fraction is not None else _why(fall.why),
         "… from its peak to recovery or end": _ns(fall.duration),
         "Longest time under water": _ns(fall.longest_under_water),
-        "Sharpe, a year": _shown(ratio, lambda v: f"{_ratio(v)} ± {_ratio(error)}"),
-        "Sortino, a year": _shown(metrics.sortino.explain(samples, year), _ratio),
-        "Volatility, a year": _shown(metrics.volatility.explain(samples, year), lambda v: percent(v, 3)),
-        "Exposure": _shown(metrics.exposure.explain(ts, held), lambda v: percent(v, 1)),
+        "Sharpe, a year": _shown(found.sharpe, lambda v: f"{_ratio(v)} ± {_ratio(found.sharpe_error)}"),
+        "Sortino, a year": _shown(found.sortino, _ratio),
+        "Volatility, a year": _shown(found.volatility, lambda v: percent(v, 3)),
+        "Exposure": _shown(found.exposure, lambda v: percent(v, 1)),
     }
 
 
 def _of_trades(scope: Scope, run: Run) -> dict[str, str]:
-    closed: list[Any] = list(scope.matches[["entry_ts", "exit_ts", "net"]].itertuples(index=False))
-    turnover = metrics.turnover.explain(_notionals(run, scope.fills), scope.equity)
-    average = metrics.average_trade.explain(closed)
+    found = trade_figures(run, scope.fills, scope.matches, scope.equity)
     return {
-        "Fills": count(len(scope.fills)),
-        "Trades (FIFO matches)": count(len(closed)),
-        "Win rate": _shown(metrics.win_rate.explain(closed), lambda v: percent(v, 1)),
-        "Average trade": _shown(average, lambda v: number(v, 4, sign=True)),
-        "Average hold": _shown(metrics.average_hold.explain(closed), lambda v: duration(v / NS_PER_S)),
-        "Profit factor": _shown(metrics.profit_factor.explain(closed), _ratio),
-        "Turnover": _shown(turnover, lambda v: f"{_ratio(v)} ×"),
+        "Fills": count(found.fills),
+        "Trades (FIFO matches)": count(found.trades),
+        "Win rate": _shown(found.win_rate, lambda v: percent(v, 1)),
+        "Average trade": _shown(found.average, lambda v: number(v, 4, sign=True)),
+        "Average hold": _shown(found.hold_ns, lambda v: duration(v / NS_PER_S)),
+        "Profit factor": _shown(found.profit_factor, _ratio),
+        "Turnover": _shown(found.turnover, lambda v: f"{_ratio(v)} ×"),
         "Commission": number(float(scope.rows["commission"].iloc[-1]) - scope.commission),
     }
-
-
-def _sharpe(rows: pd.DataFrame, sampling: Sampling) -> tuple[metrics.Measure, float | None]:
-    """The ratio and its standard error, both a year."""
-    samples, year = sampling.of(rows), sampling.basis.periods_per_year
-    return metrics.sharpe.explain(samples, year), metrics.sharpe_standard_error(samples, year)
-
-
-def _notionals(run: Run, fills: pd.DataFrame) -> Floats:
-    """|price · qty · multiplier| of each fill."""
-    multipliers = {symbol: run.multiplier(symbol) for symbol in fills["symbol"].unique()}
-    multiplier = fills["symbol"].map(multipliers).astype(np.float64)
-    found: Floats = (fills["price"] * fills["qty"] * multiplier).to_numpy(np.float64)
-    return found
 
 
 def _shown(measure: metrics.Measure, show: Callable[[float], str]) -> str:
