@@ -160,81 +160,56 @@ class OrderManagerClient:
         return order
 
     def send_order(self, order: Order) -> None:
-        """Send an order. Raises OrderQueueFull, ConnectionError, or wire.Rejected for one that cannot be written."""
-        if self.waiting >= MAX_WAITING:
-            self.flush()
-        if self.waiting >= MAX_WAITING:
-            raise OrderQueueFull(f"{self.waiting:,} bytes of orders wait for {self.host}:{self.port}")
-        self._unsent += self._encode(order)
-        self.flush()
+        """Send an order. Raises as `send_requests` does."""
+        self.send_requests((order,))
 
     def send_requests(self, requests: Sequence[Order | CancelRequest]) -> None:
-        """Send orders and cancel requests of a session with one system call.
+        """Send orders, and in a session cancel requests, with one system call.
 
         What the server does not take now is kept, and goes first the next time.
 
-        Raises OrderQueueFull or ConnectionError; then none of them was sent.
+        Raises OrderQueueFull, ConnectionError, or wire.Rejected for one that cannot be written: then none was sent.
         """
-        if self.waiting >= MAX_WAITING:
-            self.flush()
-        if self.waiting >= MAX_WAITING:
-            raise OrderQueueFull(f"{self.waiting:,} bytes of orders wait for {self.host}:{self.port}")
-        self._unsent += b"".join([order_wire.encode_request(request) for request in requests])
-        self.flush()
-
-    def send_orders(self, orders: Sequence[Order]) -> int:
-        """Send orders with one system call; how many are whole with the kernel. Never waits.
-
-        The rest of one that was begun goes out with `flush`; those after it were not sent. To be called
-        when nothing is `waiting`. Raises ConnectionError, and then none of them was sent.
-        """
-        if self._socket is None:
-            raise ConnectionError(f"not connected to {self.host}:{self.port}")
-        frames = [self._encode(order) for order in orders]
-        try:
-            room = self._socket.send(b"".join(frames))
-        except BlockingIOError:
-            return 0
-        except ConnectionError:
-            self.disconnect()
-            raise
-        for done, frame in enumerate(frames):
-            if room < len(frame):
-                if room:
-                    self._unsent += frame[room:]
-                return done
-            room -= len(frame)
-        return len(frames)
-
-    def _encode(self, order: Order) -> bytes:
-        wire.parse_symbol(order.symbol)
-        if not math.isfinite(order.quantity):
-            raise wire.Rejected("bad quantity", repr(order.quantity))
-        if not math.isfinite(order.price):
-            raise wire.Rejected("bad price", repr(order.price))
-        if self.session is None:
-            return order.to_bytes()
-        if order.cause_seq < 0:
-            raise ValueError("an order of a session names the tape record that caused it: cause_seq")
-        return order_wire.encode_request(order)
+        self._put(b"".join([self._encode(request) for request in requests]))
 
     def cancel(self, target: str, timestamp: int, cause_seq: int, index: int) -> CancelRequest:
         """Ask to cancel the order `target`; the request has an id and a cause of its own, as an order has."""
-        if self.session is None:
-            raise ValueError("only a session can cancel its orders")
         request = CancelRequest(target, timestamp, cause_seq, index)
-        self._unsent += order_wire.encode_request(request)
-        self.flush()
+        self.send_requests((request,))
         return request
 
     def progress(self, next_seq: int) -> None:
         """As a host: every tape record before `next_seq` was processed, so the ledger may go so far."""
-        self._unsent += order_wire.encode_progress(next_seq)
-        self.flush()
+        self._put(order_wire.encode_progress(next_seq))
 
     def say_farewell(self, diverged: str = "") -> None:
         """As a host: nothing more will come; `diverged` says how the ledger's reports differ, if that is why."""
-        self._unsent += order_wire.encode_farewell(diverged)
+        self._put(order_wire.encode_farewell(diverged))
+
+    def _encode(self, request: Order | CancelRequest) -> bytes:
+        if isinstance(request, CancelRequest):
+            if self.session is None:
+                raise ValueError("only a session can cancel its orders")
+            return order_wire.encode_request(request)
+        wire.parse_symbol(request.symbol)
+        if not math.isfinite(request.quantity):
+            raise wire.Rejected("bad quantity", repr(request.quantity))
+        if not math.isfinite(request.price):
+            raise wire.Rejected("bad price", repr(request.price))
+        if self.session is None:
+            return request.to_bytes()
+        if request.cause_seq < 0:
+            raise ValueError("an order of a session names the tape record that caused it: cause_seq")
+        return order_wire.encode_request(request)
+
+    def _put(self, data: bytes) -> None:
+        """Send bytes, or keep them, whole; or neither, if there is no room or no connection."""
+        if self.waiting >= MAX_WAITING:
+            self.flush()
+        if self.waiting >= MAX_WAITING:
+            raise OrderQueueFull(f"{self.waiting:,} bytes of orders wait for {self.host}:{self.port}")
+        if self._socket is not None:
+            self._unsent += data
         self.flush()
 
     def receive(self, timeout: float = 0.0) -> list[tuple[int, int] | Report]:

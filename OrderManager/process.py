@@ -1,7 +1,6 @@
 """The OrderManager's process: the order port, the ledger behind it, the event stream, the log of orders."""
 
 import contextlib
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -353,21 +352,13 @@ def serve(part: Part, config: Config) -> None:
                 office.look_for_market()
                 office.log.next_second()
                 part.report(_status(server, office))
-        _drain(server, office)
+        server.drain(DRAIN_S, office.settle)
         office.close()
         office.log.next_second()
         part.report(_status(server, office))
     finally:
         server.close()
         loop.close()
-
-
-def _drain(server: OrderManagerServer, office: Office) -> None:
-    """Take what is still on its way."""
-    deadline = time.monotonic() + DRAIN_S
-    while server.drain_some() and time.monotonic() < deadline:
-        office.settle()
-    office.settle()
 
 
 def _status(server: OrderManagerServer, office: Office) -> Mapping[str, Any]:

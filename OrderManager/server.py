@@ -308,11 +308,6 @@ class OrderManagerServer:
             if client.hopeless:
                 self._drop(client, "disconnected: does not read, or was denied")
 
-    def hang_up(self, client: Connection, reason: str) -> None:
-        """End a connection, for a reason to count by."""
-        if client in self._connections:
-            self._drop(client, reason)
-
     def _drop(self, client: Connection, reason: str) -> None:
         self.counters[reason] += 1
         self._connections.discard(client)
@@ -321,18 +316,17 @@ class OrderManagerServer:
         if client.strategy is not None:
             self._desk.left(client)
 
-    def drain_some(self) -> bool:
-        """Serve what is ready now, or within 10 ms; whether any client is still connected."""
-        self._loop.run_once(0)  # who has connected and is not accepted yet counts, too
-        if self._connections:
-            self._loop.run_once(0.01)
-        return bool(self._connections)
-
-    def drain(self, seconds: float) -> None:
-        """Serve until every client has hung up, at most for so long."""
+    def drain(self, seconds: float, after_each: Callable[[], object] = lambda: None) -> None:
+        """Serve until every client has hung up, at most for so long; `after_each` round of it is called."""
         deadline = time.monotonic() + seconds
-        while self.drain_some() and time.monotonic() < deadline:
+        while True:
+            self._loop.run_once(0)  # who has connected and is not accepted yet counts, too
+            if self._connections:
+                self._loop.run_once(0.01)
+            after_each()
             self.drop_hopeless()
+            if not self._connections or time.monotonic() >= deadline:
+                return
 
     def close(self) -> None:
         """Close every connection and the port."""

@@ -1,6 +1,7 @@
 """OrderManagerClient: what it sends, what it keeps, and what it says when the server is slow, silent or gone."""
 
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from OrderManager.client import OrderManagerClient, OrderQueueFull
 from OrderManager.server import OrderManagerServer, Received
 from testing.harness import free_port, wait_until
 from trading_lib import wire
+from trading_lib.models import CancelRequest
 
 
 class Desk:
@@ -357,51 +359,37 @@ def test_a_full_queue_notices_by_itself_that_the_server_reads_again() -> None:
             wait_until(order_is_taken)
 
 
-def test_a_batch_leaves_in_one_call_that_says_how_many_are_whole_with_the_kernel() -> None:
-    batch = [Order("A" * 24, i + 1, 173.25, Side.BUY, 0) for i in range(500)]
-    with silent_server() as server, OrderManagerClient("127.0.0.1", port_of(server), timeout=0) as client:
-        connection, _ = server.accept()
-        whole = 0
-        while (done := client.send_orders(batch)) == len(batch):
-            whole += done
-        begun = client.waiting > 0
-        assert client.waiting < len(batch[0].to_bytes()) + 2
-        whole += done
-        splitter = wire.FrameSplitter()
-        frames: list[bytes | None] = []
-        with connection:
-            connection.settimeout(0.01)
-
-            def everything_is_read() -> bool:
-                with contextlib.suppress(TimeoutError):
-                    while True:
-                        frames.extend(splitter.feed(connection.recv(1 << 16)))
-                        client.flush()
-                return len(frames) == whole + begun
-
-            wait_until(everything_is_read)
-            assert splitter.pending == b""
-    sent = [order.quantity for order in batch] * (len(frames) // len(batch) + 1)
-    assert [wire.parse_plain_order(frame or b"").quantity for frame in frames] == sent[: len(frames)]
-
-
-def test_a_batch_to_nobody_is_a_connection_error_and_none_of_it_was_sent() -> None:
+def test_requests_to_nobody_are_a_connection_error_and_none_of_them_is_kept() -> None:
     client = OrderManagerClient("127.0.0.1", free_port())
     with pytest.raises(ConnectionError, match="not connected"):
-        client.send_orders([Order("AAPL", 1, 1.0, Side.BUY)])
+        client.send_requests([Order("AAPL", 1, 1.0, Side.BUY)])
+    assert client.waiting == 0
     opened = Desk()
     with OrderManagerClient("127.0.0.1", opened.server.port) as client:
         opened.close()
 
         def fails() -> bool:
             try:
-                client.send_orders([Order("AAPL", 1, 1.0, Side.BUY)])
+                client.send_requests([Order("AAPL", 1, 1.0, Side.BUY)])
             except ConnectionError:
                 return True
             return False
 
         wait_until(fails)
         assert (client.connected, client.waiting) == (False, 0)
+
+
+def test_of_requests_that_cannot_all_be_written_none_is_sent(desk: Desk) -> None:
+    with OrderManagerClient("127.0.0.1", desk.server.port) as client:
+        good, bad = Order("AAPL", 1, 1.0, Side.BUY), Order("AAPL", math.nan, 1.0, Side.BUY)
+        with pytest.raises(wire.Rejected, match="bad quantity"):
+            client.send_requests([good, bad])
+        with pytest.raises(ValueError, match="only a session can cancel"):
+            client.send_requests([good, CancelRequest("0.0", 1, 1, 0)])
+        assert client.waiting == 0
+        client.send_requests([good])
+        wait_until(lambda: desk.orders)
+    assert desk.server.rejected == {}
 
 
 def test_a_big_volume_through_a_slow_reader_equals_what_was_sent() -> None:
