@@ -10,6 +10,7 @@ from OrderManager.server import Connection
 from trading_lib import order_wire
 from trading_lib.broker import NEVER
 from trading_lib.lane import Lane, Request
+from trading_lib.standing import Standing
 
 GRACE_S: Final = 5.0  # a lost host may come back for so long before its lane runs on without it
 REPORTS_KEPT: Final = 100_000  # for a host that comes back and asks for what it missed
@@ -22,6 +23,7 @@ class LaneDesk:
 
     def __init__(self, lane: Lane, limit: int | None = None) -> None:
         self.lane = lane
+        self.standing = Standing()  # after a restart of the OrderManager of what its journal still tells
         self.queue: deque[Request] = deque()  # accepted, not yet submitted: their records were not processed
         self.last_id: RequestId = lane.last_id
         self.client: Connection | None = None

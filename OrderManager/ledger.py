@@ -343,6 +343,7 @@ class Ledger:
         ]
         self.scribe.add_encoded(lane.reports, encoded)
         for account in lane.accounts:
+            desk.standing.add(account)
             self.scribe.add(account)
         self.scribe.add(take_head(lane))
         lane.reports.clear()
@@ -376,8 +377,8 @@ class Ledger:
         return any(desk.limit is None and desk.lane.busy for desk in self.desks.values())
 
     def summary(self) -> list[dict[str, Any]]:
-        """Each lane's money and open orders, as plain values."""
-        return [_summary(desk.lane) for desk in self.desks.values()]
+        """Each lane's money, standing and open orders, as plain values."""
+        return [_summary(desk.lane) | desk.standing.now()._asdict() for desk in self.desks.values()]
 
     def finish(self) -> None:
         """Run every lane to the tape's head, and make it durable. Raises JournalError."""
@@ -401,6 +402,7 @@ def _summary(lane: Lane) -> dict[str, Any]:
         "strategy_id": lane.strategy_id,
         "epoch": lane.epoch,
         "tape_seq": lane.next_seq,
+        "initial": portfolio.initial,
         "equity": equity,
         "cash": portfolio.cash,
         "realized": portfolio.realized,

@@ -12,7 +12,7 @@ from OrderManager.lane_desk import LaneDesk
 from trading_lib.broker import Terms
 from trading_lib.lane import Lane
 from trading_lib.lane_state import LaneHead, LaneState, replay, restore, set_head
-from trading_lib.models import Report
+from trading_lib.models import Account, Report
 from trading_lib.portfolio import PortfolioState
 from trading_lib.risk import Limits
 
@@ -37,6 +37,8 @@ class Recovery:
                 self.desks[record.strategy_id].accept(record.request)
             case Report():
                 self._reports.setdefault(record.strategy_id, []).append(record)
+            case Account():
+                self.desks[record.strategy_id].standing.add(record)
             case LaneHead():
                 self._commit(self.desks[record.strategy_id], record)
             case records.Opened():

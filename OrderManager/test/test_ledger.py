@@ -557,6 +557,9 @@ def test_the_summary_says_each_lanes_money(room: Room, market: Tape) -> None:
     assert (mine["strategy_id"], mine["positions"], mine["open_orders"]) == ("sma", {"AAPL": 10}, 1)
     assert mine["equity"] == 100_000 + mine["unrealized"] + mine["realized"] - mine["commission"]
     assert mine["tape_seq"] == 8
+    assert mine["initial"] == manual["initial"] == 100_000
+    assert (mine["drawdown"], mine["sharpe"], mine["step_ns"]) == (0.0, None, 1_000_000_000)
+    assert manual["drawdown"] is None
 
 
 def test_the_records_of_a_lane_begin_with_its_opening_and_each_commit_ends_with_its_head(

@@ -94,7 +94,7 @@ def test_what_was_typed_overrides_the_file_and_is_checked_like_it(tmp_path: Path
     assert (changed.run.seed, changed.run.duration_s, changed.run.hide_seed) == (7, 5.0, True)
     assert changed.Gateway.schedule.speed == 100
     assert configured(path, run_changes()) == load_config(path)
-    with pytest.raises(ConfigError, match="config.json with the command line: run.seed = -1"):
+    with pytest.raises(ConfigError, match=r"config\.json with the command line: run\.seed = -1"):
         configured(path, run_changes(seed=-1))
 
 
