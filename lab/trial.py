@@ -1,0 +1,139 @@
+"""Strategies over a market, in event time: what the Strategy and the OrderManager do together, in one loop.
+
+    trial = Trial(config, modules, names)
+    facts = trial.step(records)              # what the OrderManager's journal would hold of them
+
+Each strategy has one engine and one lane, which is the host's and the ledger's at once: it hears every
+request at the record that caused it, and keeps the accounts.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from config import Config, StrategyEntry, resolve
+from OrderManager.records import STARTED, JournalRecord, Note, Taken
+from OrderManager.recovery import final_money
+from Recorder.tape_file import Records
+from runtime.lanes import make_lane
+from trading_lib.control import Action
+from trading_lib.engine import Engine
+from trading_lib.lane import Lane
+from trading_lib.models import OpenOrder
+from trading_lib.portfolio import Portfolio
+
+LINES_KEPT: Final = 10_000  # of what strategies log and warn, the newest
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of one strategy. `why_no_trade`: reasons and how often; `last_error`: with the file's line."""
+
+    strategy_id: str
+    ticks: int
+    orders: int
+    fills: int
+    denied: int
+    errors: int
+    last_error: str
+    why_no_trade: dict[str, int]
+    open_orders: list[OpenOrder]
+    travelling: int  # requests that no record was late enough for
+
+
+class Trial:
+    """Owns the engines. Raises StrategyError where a strategy's `init` does.
+
+    `modules` are the loaded strategy files by id, `versions` their names in the run's folder; `names` the
+    symbols by slot, growing as the market names more. `log` keeps what strategies said.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        modules: Mapping[str, ModuleType],
+        names: Sequence[str],
+        versions: Mapping[str, str],
+    ) -> None:
+        self.log: deque[str] = deque(maxlen=LINES_KEPT)
+        self._engines = [
+            _engine(config, entry, modules[entry.id], names, self.log) for entry in config.Strategy.entries
+        ]
+        self._facts: list[JournalRecord] = [
+            Note(engine.strategy_id, 0, STARTED, versions.get(engine.strategy_id, ""))
+            for engine in self._engines
+        ]
+
+    def step(self, records: Records) -> list[JournalRecord]:
+        """Have every strategy see some more records; the facts that came of it, in an order that a journal has.
+
+        Raises StrategyError where `init` fails at an epoch.
+        """
+        columns = [records[name].tolist() for name in ("seq", "ts", "value", "slot", "kind")]
+        seq, ts, value, slot, kind = columns
+        facts, self._facts = self._facts, []
+        for engine in self._engines:
+            engine.consume(zip(seq, ts, value, repeat(0), repeat(0), slot, kind, strict=False))
+            self.log.extend(engine.take_lines())
+            _collect(engine, facts)
+        return facts
+
+    def outcomes(self) -> list[Outcome]:
+        """What has become of each strategy so far."""
+        return [
+            Outcome(
+                engine.strategy_id,
+                engine.ticks,
+                engine.placed,
+                engine.fills,
+                engine.denied,
+                engine.errors,
+                engine.last_error,
+                engine.why_no_trade(),
+                engine.open_orders(),
+                engine.lane.travelling,
+            )
+            for engine in self._engines
+        ]
+
+
+def _engine(
+    config: Config, entry: StrategyEntry, module: ModuleType, names: Sequence[str], log: deque[str]
+) -> Engine:
+    return Engine(
+        entry.id,
+        module,
+        entry.params,
+        names.__getitem__,
+        log.append,
+        wanted=entry.symbols,
+        lane=_lane(config, entry.id),
+    )
+
+
+def _lane(config: Config, strategy_id: str) -> Lane:
+    """A lane as the OrderManager opens it at a run's first record."""
+    lane = make_lane(strategy_id, config, "", account_every=config.OrderManager.account_every)
+    lane.action = _no_operator
+    if config.run.resume is not None:
+        money = final_money(resolve(config.run.resume) / "journal.bin").get(strategy_id)
+        if money is not None:
+            lane.portfolio = Portfolio.from_state(money)
+            lane.risk.day_equity = lane.portfolio.equity
+    return lane
+
+
+def _no_operator(_: int) -> Action | None:
+    return None
+
+
+def _collect(engine: Engine, facts: list[Any]) -> None:
+    """Requests before what became of them."""
+    lane = engine.lane
+    facts += [Taken(engine.strategy_id, 0, 0, request) for request in engine.take_requests()]
+    facts += engine.take_reports()
+    facts += lane.accounts
+    lane.accounts.clear()
