@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runtime.leaderboard import leaderboard, leaders
+
 _STATE_STYLE = {
     "ready": "green",
     "restarting": "yellow",
@@ -20,6 +22,8 @@ _STATE_STYLE = {
 SHORTEST_LOOK_S: Final = 0.5  # statuses come once a second; what comes sooner is the last one of a run
 ORDERS_SHOWN: Final = 2  # with these …
 LANES_SHOWN: Final = 2  # … and these the table fits a terminal of 24 lines
+OTHER_LINES: Final = 21  # than places of strategies that compete
+LEADERS_IN_A_LINE: Final = 3
 POSITIONS_SHOWN: Final = 2  # of each, and how many more
 UNACKNOWLEDGED_SHOWN: Final = 1000  # some are always on their way
 BEHIND: Final = 1000  # records: a strategy that lags by more has a problem worth showing
@@ -52,6 +56,8 @@ def problems(parts: dict[str, Any]) -> str:
     book, strategy, orders, gateway = (
         parts.get(name, {}) for name in ("orderbook", "strategy", "order_manager", "gateway")
     )
+    ledger = orders.get("ledger_counters", {})
+    ports = (gateway.get("counters", {}), orders.get("counters", {}), orders.get("event_counters", {}))
     counted = {
         "gaps": book.get("gaps", 0),
         "missed": book.get("missed", 0),
@@ -65,6 +71,10 @@ def problems(parts: dict[str, Any]) -> str:
         "strategy errors": strategy.get("errors", 0),
         "orders rejected": sum(orders.get("rejected", {}).values()),
         "orders refused": sum(orders.get("refused", {}).values()),
+        "requests refused": _starting_with("refused", ledger),
+        "requests seen before": ledger.get("seen before", 0),
+        "missed by the ledger": ledger.get("missed", 0),
+        "connections refused": sum(_starting_with("refused", counters) for counters in ports),
         "orders denied": sum(n for rule, n in orders.get("denials", {}).items() if rule != "cancel"),
         "strategy stopped": int(bool(strategy.get("stopped"))),
         "unacknowledged": strategy.get("kept", 0) if strategy.get("kept", 0) >= UNACKNOWLEDGED_SHOWN else 0,
@@ -129,6 +139,7 @@ def plain_line(status: dict[str, Any], rates: Rates) -> str:
             f"news {book.get('news', 0):,}",
             f"orders {orders.get('orders', 0):,}",
             equity(parts),
+            leaders(orders.get("lanes", []), LEADERS_IN_A_LINE),
             f"tick→order {latency(parts, 'tick→order')}",
             *orders.get("last_orders", [])[-1:],
             problems(parts),
@@ -137,8 +148,8 @@ def plain_line(status: dict[str, Any], rates: Rates) -> str:
     )
 
 
-def table(status: dict[str, Any], rates: Rates) -> Group:
-    """The live picture."""
+def table(status: dict[str, Any], rates: Rates, lines: int = 24) -> Group:
+    """The live picture, for a terminal of so many lines."""
     parts = status["parts"]
     title = f"algosim  run {status['run_id']}  {status['uptime_s']:.0f} s"
     grid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -170,11 +181,17 @@ def table(status: dict[str, Any], rates: Rates) -> Group:
         grid,
         Text(f"prices    {prices or 'none yet'}"),
         *_lines("orders", orders or ["none yet"]),
-        *_lines("money", money(parts)[:LANES_SHOWN] or ["none yet"]),
+        *_money_lines(parts, max(LANES_SHOWN, lines - OTHER_LINES)),
         *_lines("latency", [f"{stage:<15}{latency(parts, stage)}" for stage in stages]),
         Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
         Text("stopped" if status.get("stopped") else "Ctrl-C stops", style="dim"),
     )
+
+
+def _money_lines(parts: dict[str, Any], most: int) -> list[Text]:
+    """Strategies that compete, ranked; or each one's money."""
+    board = leaderboard(parts.get("order_manager", {}).get("lanes", []), most)
+    return _lines("ranks", board) if board else _lines("money", money(parts)[:LANES_SHOWN] or ["none yet"])
 
 
 def _lines(heading: str, lines: list[str]) -> list[Text]:
@@ -207,6 +224,9 @@ class View:
     def show(self, status: dict[str, Any]) -> None:
         """The latest status."""
         if self._live is not None:
-            self._live.update(table(status, self._rates))
+            self._live.update(table(status, self._rates, self._console.height))
         else:
             self.say(plain_line(status, self._rates))
+        if status.get("stopped"):
+            for line in leaderboard(status["parts"].get("order_manager", {}).get("lanes", [])):
+                self.say(line)
