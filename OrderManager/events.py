@@ -81,6 +81,8 @@ class EventServer:
             self._loop.add(connection, lambda mask, listener=listener: self._on_ready(listener, mask))  # type: ignore[misc]
             snapshot = self._snapshot()
             self._send(listener, _line(snapshot.pop("seq"), snapshot.pop("run_id"), snapshot))
+        if self._socket.refused:
+            self.counters["refused: no descriptor left"] = self._socket.refused
 
     def _send(self, listener: _Listener, data: bytes) -> None:
         if not listener.outbox:

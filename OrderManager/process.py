@@ -133,6 +133,7 @@ class Office:
         self.outcomes: Counter[str] = Counter()  # reports by status
         self.denials: Counter[str] = Counter()  # by rule
         self._last_lanes: list[dict[str, Any]] = []  # of the ledger that was closed last
+        self._counted: Counter[str] = Counter()  # by ledgers that are closed
         self._broken = ""  # why the journal cannot be written
         self._received: list[Received] = []
         self._reports: list[Report] = []
@@ -284,6 +285,7 @@ class Office:
         self._log(ledger)
         self.events.flush()
         self._last_lanes = ledger.summary()
+        self._counted += ledger.counters
         ledger.market.close()
         self.ledger = None
 
@@ -318,7 +320,7 @@ class Office:
             "broken": self._broken,
             "listeners": self.events.clients,
             "event_counters": dict(self.events.counters),
-            "ledger_counters": dict(ledger.counters) if ledger is not None else {},
+            "ledger_counters": dict(self._counted + ledger.counters if ledger else self._counted),
         }
 
 

@@ -197,6 +197,8 @@ class OrderManagerServer:
             self._connections.add(client)
             self.counters["connected"] += 1
             self._loop.add(connection, lambda mask, client=client: self._on_ready(client, mask))  # type: ignore[misc]
+        if self._socket.refused:
+            self.counters["refused: no descriptor left"] = self._socket.refused
 
     def _on_ready(self, client: Connection, mask: int) -> None:
         if mask & WRITE:

@@ -129,6 +129,12 @@ def test_who_joins_gets_a_snapshot_first_and_then_what_follows_in_order(stream: 
     assert all(line["ts_wall"].isdigit() for line in lines)
 
 
+def test_listeners_that_no_descriptor_was_left_for_are_counted(stream: Stream) -> None:
+    stream.server._socket.refused = 3
+    stream.connect()
+    assert stream.server.counters["refused: no descriptor left"] == 3
+
+
 def test_what_is_queued_when_somebody_joins_is_not_told_twice(stream: Stream) -> None:
     first = stream.connect()
     stream.number += 1

@@ -344,6 +344,13 @@ def test_drain_takes_the_orders_of_who_was_not_accepted_yet(desk: Desk) -> None:
     assert (desk.server.orders, desk.server.clients) == (100, 0)
 
 
+def test_connections_that_no_descriptor_was_left_for_are_counted(desk: Desk) -> None:
+    desk.server._socket.refused = 3
+    client = desk.connect()
+    assert desk.server.counters["refused: no descriptor left"] == 3
+    client.close()
+
+
 def test_a_busy_port_names_the_key_to_change(desk: Desk) -> None:
     with pytest.raises(PortInUse, match=rf"port {desk.server.port} .*change OrderManager\.port"):
         OrderManagerServer("127.0.0.1", desk.server.port, loop=desk.server._loop)

@@ -96,6 +96,30 @@ def test_nothing_wrong_is_nothing_said() -> None:
         ({"strategy": part(missed=7, errors=9)}, "overrun 7, strategy errors 9"),
         ({"order_manager": part(rejected={"bad side": 4})}, "orders rejected 4"),
         ({"gateway": part(dropped=12)}, "dropped for slow clients 12"),
+        (
+            {
+                "order_manager": part(
+                    ledger_counters={
+                        "missed": 5,
+                        "seen before": 4,
+                        "refused: there is no such tape record yet": 2,
+                        "refused: its time is not that of its tape record": 1,
+                        "fdatasync in the thread": 99,
+                    }
+                )
+            },
+            "requests refused 3, requests seen before 4, missed by the ledger 5",
+        ),
+        (
+            {
+                "order_manager": part(
+                    counters={"refused: no descriptor left": 1, "connected": 50},
+                    event_counters={"refused: too many listeners": 2},
+                ),
+                "gateway": part(counters={"refused: too many clients": 3}),
+            },
+            "connections refused 6",
+        ),
         ({"gateway": {**part(), "restarts": 1}, "strategy": {**part(), "restarts": 2}}, "restarts 3"),
     ],
 )
