@@ -171,11 +171,6 @@ class Portfolio:
         return self._initial / MONEY_SCALE
 
     @property
-    def initial(self) -> float:
-        """The money it began with."""
-        return self._initial / MONEY_SCALE
-
-    @property
     def cash(self) -> float:
         """Initial money, less what was bought, plus what was sold, less commission."""
         return self._cash / MONEY_SCALE
