@@ -85,13 +85,22 @@ class Artefacts:
         return any((gap or 0) >= DAY_NS for gap in self._tally.median_gaps(names).values())
 
     def finish(
-        self, names: Sequence[str], strategies: Sequence[Known], reasons: Mapping[str, int]
+        self,
+        names: Sequence[str],
+        facts: Sequence[JournalRecord],
+        strategies: Sequence[Known],
+        reasons: Mapping[str, int],
     ) -> dict[str, Any]:
-        """Write all there is; returns the manifest. `reasons`: what keeps it from being comparable, counted."""
+        """Write all there is, the last facts too; returns the manifest.
+
+        `reasons`: what keeps it from being comparable, counted.
+        """
+        for fact in facts:
+            self.rows.take(fact)
         self.rows.finish()
         self._finished = True
         if self._trace is not None:
-            self._trace.finish(names)
+            self._trace.finish(names, facts)
         counts = self._tally.counts
         why_not = manifest.why_not(counts, self.rows, "", reasons)
         found = {
@@ -126,9 +135,7 @@ class _Trace:
 
     def write(self, records: Records, names: Sequence[str], facts: Sequence[JournalRecord]) -> None:
         self._tape.write(records.tobytes())
-        for number, fact in enumerate(facts, self._facts):
-            self._events.take(fact, number, 0)
-        self._facts += len(facts)
+        self._take(facts)
         self._events.horizon = self._tape.next_seq
         self._follow(names, final=False)
 
@@ -139,7 +146,13 @@ class _Trace:
         while self._events.step(names, below, final=final):
             pass
 
-    def finish(self, names: Sequence[str]) -> None:
+    def _take(self, facts: Sequence[JournalRecord]) -> None:
+        for number, fact in enumerate(facts, self._facts):
+            self._events.take(fact, number, 0)
+        self._facts += len(facts)
+
+    def finish(self, names: Sequence[str], facts: Sequence[JournalRecord]) -> None:
+        self._take(facts)
         self._follow(names, final=True)
 
     def close(self) -> None:

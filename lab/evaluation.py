@@ -150,9 +150,10 @@ def _evaluated(
         with closing(files), closing(Market(subject.config, end)) as market:
             trial, known = _run(subject, market, files, progress)
             if not files.rows.wider:
+                facts = trial.finish()
                 outcomes = trial.outcomes()
                 errors = {"errors of the strategy": sum(outcome.errors for outcome in outcomes)}
-                manifest = files.finish(market.names, known, errors)
+                manifest = files.finish(market.names, facts, known, errors)
                 return _result(subject.config, folder, manifest, outcomes, trial.log)
             columns = files.rows.wider
 

@@ -99,6 +99,11 @@ def _of_one_epoch(run: Run, total: pd.DataFrame) -> dict[str, float | None]:
     return dict(zip(names, values, strict=True))
 
 
+def lines_of(metrics: Mapping[str, float | None]) -> list[tuple[str, str]]:
+    """Name and value of each metric, for a person."""
+    return [(line.name, line.show(metrics.get(line.metric))) for line in _LINES]
+
+
 def table(
     manifest: Mapping[str, Any], metrics: Mapping[str, float | None], outcomes: Sequence[Outcome]
 ) -> str:
@@ -107,7 +112,7 @@ def table(
         ("Strategy", ", ".join(outcome.strategy_id for outcome in outcomes)),
         ("Market", f"{count(manifest['ticks'])} ticks, {count(manifest['news'])} news"),
         ("Until", f"{instant(int(manifest['last_ts']))} UTC"),
-        *((line.name, line.show(metrics.get(line.metric))) for line in _LINES),
+        *lines_of(metrics),
         ("Open orders", count(sum(len(outcome.open_orders) for outcome in outcomes))),
     ]
     rows = [(name, _with_basis(name, text, metrics)) for name, text in rows]

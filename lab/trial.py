@@ -8,7 +8,7 @@ request at the record that caused it, and keeps the accounts.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from types import ModuleType
 from typing import Any, Final
@@ -81,6 +81,15 @@ class Trial:
             _collect(engine, facts)
         return facts
 
+    def finish(self) -> list[JournalRecord]:
+        """The market has ended: call every `on_stop`; the facts that came of it."""
+        facts: list[JournalRecord] = []
+        for engine in self._engines:
+            engine.stop()
+            self.log.extend(engine.take_lines())
+            _collect(engine, facts)
+        return facts
+
     def outcomes(self) -> list[Outcome]:
         """What has become of each strategy so far."""
         return [
@@ -110,24 +119,22 @@ def _engine(
         names.__getitem__,
         log.append,
         wanted=entry.symbols,
-        lane=_lane(config, entry.id),
+        lane=opened_lane(config, entry.id, lambda _: None, account_every=config.OrderManager.account_every),
     )
 
 
-def _lane(config: Config, strategy_id: str) -> Lane:
-    """A lane as the OrderManager opens it at a run's first record."""
-    lane = make_lane(strategy_id, config, "", account_every=config.OrderManager.account_every)
-    lane.action = _no_operator
+def opened_lane(
+    config: Config, strategy_id: str, action: Callable[[int], Action | None], *, account_every: int = 0
+) -> Lane:
+    """A lane as the OrderManager opens it at a run's first record; see `runtime.lanes.make_lane`."""
+    lane = make_lane(strategy_id, config, "", account_every=account_every)
+    lane.action = action
     if config.run.resume is not None:
         money = final_money(resolve(config.run.resume) / "journal.bin").get(strategy_id)
         if money is not None:
             lane.portfolio = Portfolio.from_state(money)
             lane.risk.day_equity = lane.portfolio.equity
     return lane
-
-
-def _no_operator(_: int) -> Action | None:
-    return None
 
 
 def _collect(engine: Engine, facts: list[Any]) -> None:

@@ -1,0 +1,166 @@
+"""A recorded run, once more: its strategies, as they were, over its tape must make its orders.
+
+    result = replay("runs/20260102-143000-1")
+    print(result)                             # same orders, or the first difference
+
+    for step in Replay("runs/20260102-143000-1"):
+        print(step.seq, step.request)         # each order as it is made again
+
+Read are tape.bin, journal.bin, control.jsonl and strategies/<version>. Reloads, restarts, an operator's
+actions and a killed OrderManager are part of what is replayed; plain clients' orders are not.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from config import load_config
+from lab.history import Histories, read_histories
+from lab.rehearsal import Difference, Rehearsal, Step
+from Recorder import manifest
+from Recorder.run_files import NotARun
+from Recorder.tape_file import Records, TapeCursor
+from runtime.reporting import STATUS
+from trading_lib.control import read_actions
+
+CHUNK: Final = 1 << 14  # records at once
+__all__ = ["Difference", "Replay", "ReplayResult", "Step", "replay"]
+
+
+class ReplayResult(msgspec.Struct, frozen=True):
+    """What a replay found. `orders` counts requests that are the same, cancels too, by strategy.
+
+    `not_replayable` says from which record on the tape cannot be replayed, and why; up to there it was. `unsent`
+    counts requests that a killed host made no more; `manual` plain clients' orders, which are not replayed.
+    """
+
+    orders: dict[str, int]
+    records: int
+    difference: Difference | None = None
+    not_replayable: str = ""
+    unsent: int = 0
+    manual: int = 0
+
+    @property
+    def same(self) -> bool:
+        """Whether everything was replayed, and is the same."""
+        return self.difference is None and not self.not_replayable
+
+    def __str__(self) -> str:
+        lines = [f"{self.records:,} records; {sum(self.orders.values()):,} requests are the same"]
+        if self.unsent:
+            lines.append(f"{self.unsent:,} requests a killed host had not sent")
+        if self.manual:
+            lines.append(f"{self.manual:,} orders of plain clients are not replayed")
+        if self.not_replayable:
+            lines.append(self.not_replayable)
+        if self.difference is not None:
+            lines.append(f"the first difference: {self.difference}")
+        return "\n".join(lines)
+
+
+def replay(run: str | Path) -> ReplayResult:
+    """Replay a run as far as it can be. Raises what Replay raises."""
+    again = Replay(run)
+    for _ in again:
+        pass
+    return again.result
+
+
+class Replay:
+    """A replay as it goes: iterate once, in the order of the tape; then `result`.
+
+    Raises NotARun, ConfigError, JournalError, NotATape, StrategyError, OSError.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        folder = Path(run)
+        self._folder = folder
+        known = manifest.read(folder)
+        if not known or not (folder / "tape.bin").exists():
+            raise NotARun(f"{folder}: no manifest.json and tape.bin of a run")
+        if not (folder / "journal.bin").exists():
+            raise NotARun(f"{folder}: no journal.bin: an evaluation is repeated, not replayed")
+        self._names: list[str] = list(known["symbols"])
+        self._histories = read_histories(folder)
+        self._rehearsals = _rehearsals(folder, known, self._histories, self._names)
+        self._records = 0
+        self._stopped = ""
+
+    @property
+    def result(self) -> ReplayResult:
+        """What was found so far."""
+        found = [each.difference for each in self._rehearsals if each.difference is not None]
+        return ReplayResult(
+            {each.strategy_id: each.same for each in self._rehearsals},
+            self._records,
+            min(found, key=lambda difference: difference.seq, default=None),
+            self._stopped,
+            sum(each.unsent for each in self._rehearsals),
+            self._histories.manual,
+        )
+
+    def __iter__(self) -> Iterator[Step]:
+        for chunk in self._chunks():
+            rows: list[Any] = chunk.tolist()
+            self._records += len(rows)
+            yield from self._in_order([each.step(rows) for each in self._rehearsals])
+            if self.result.difference is not None:
+                return
+        if not self._stopped:
+            yield from self._in_order([each.finish() for each in self._rehearsals])
+        if self._histories.began_anew and not self._stopped:
+            self._stopped = f"not replayable: from seq {self._records} (the tape began anew)"
+
+    def _in_order(self, steps: list[list[Step]]) -> list[Step]:
+        """By record, up to the first difference."""
+        difference = self.result.difference
+        merged = sorted(
+            (step for own in steps for step in own), key=lambda step: (step.seq, step.strategy_id)
+        )
+        return [step for step in merged if difference is None or step.seq <= difference.seq]
+
+    def _chunks(self) -> Iterator[Records]:
+        """The tape from record 0 on, up to the first hole."""
+        tape = TapeCursor(self._folder)
+        try:
+            while len(chunk := tape.take(CHUNK)):
+                seqs = chunk["seq"]
+                holes = np.flatnonzero(seqs != np.arange(self._records, self._records + len(chunk)))
+                whole = int(holes[0]) if len(holes) else len(chunk)
+                if whole:
+                    yield chunk[:whole]
+                if whole < len(chunk):
+                    self._stopped = f"not replayable: from seq {self._records} (records are missing)"
+                    return
+        finally:
+            tape.close()
+
+
+def _rehearsals(
+    folder: Path, known: dict[str, Any], histories: Histories, names: list[str]
+) -> list[Rehearsal]:
+    config = load_config(folder / "config.json", {})
+    entries = {entry.id: entry for entry in config.Strategy.entries}
+    strange = sorted(histories.strategies.keys() - entries.keys())
+    if strange:
+        raise NotARun(f"{folder}: {', '.join(strange)} traded, and is not in config.json")
+    actions = read_actions(folder / "control.jsonl")
+    clean = bool(known.get("ended")) and _saw_everything(folder)
+    return [
+        Rehearsal(folder, config, entries[name], history, names, actions, ended_cleanly=clean)
+        for name, history in sorted(histories.strategies.items())
+    ]
+
+
+def _saw_everything(folder: Path) -> bool:
+    """Whether the Strategy had read the whole tape, and said all it had to say, when the run ended."""
+    try:
+        status = msgspec.json.decode((folder / STATUS).read_bytes(), type=dict[str, Any])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return False
+    strategy = status.get("parts", {}).get("strategy", {})
+    return not strategy.get("not_drained") and not strategy.get("counters", {}).get("lost at the end")
