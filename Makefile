@@ -35,9 +35,9 @@ $(VENV)/bin/python:
 	@echo 'making $(VENV) …'
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: requirements.txt | $(VENV)/bin/python
+$(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo 'installing, once: some seconds …'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(VENV)/installed

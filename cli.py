@@ -1,0 +1,123 @@
+"""`sim`: the lab's command line.
+
+    sim run --headless --duration 60s
+    sim eval --strategy strategies/momentum --data data/market_data-1.csv
+
+Exit codes: 0 done, 1 failed, 2 called wrongly, 3 a check said no, 65 data that cannot be used,
+78 a configuration or strategy file that cannot be used.
+
+Each command imports what it needs when it is called: `sim --help` answers before pandas would be loaded.
+"""
+
+import secrets
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from config import DEFAULT_CONFIG, ConfigError, load_config
+from lab.arguments import duration, strategy_files
+from lab.cli_files import files
+from lab.cli_research import research
+from lab.settings import configured, run_changes, strategies_change
+from runtime.part import EXIT_CONFIG, EXIT_FAILED
+from trading_lib.strategy_file import StrategyError
+
+EXIT_DATA: Final = 65  # EX_DATAERR of sysexits.h
+
+
+class Commands(TyperGroup):
+    """Turns the faults that a command names into a line for a person and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """See TyperGroup."""
+        try:
+            return super().invoke(ctx)
+        except Exception as fault:
+            code = exit_code(fault)
+            if code is None:
+                raise
+            print(f"sim: {fault}", file=sys.stderr)
+            raise typer.Exit(code) from None
+
+
+def exit_code(fault: Exception) -> int | None:
+    """What a fault that a person can mend ends with; None for one that is ours."""
+    from Gateway.providers import DataError
+    from OrderManager.journal import JournalError
+    from Recorder.run_files import NotARun
+    from Recorder.tape_file import NotATape
+
+    if isinstance(fault, ConfigError | StrategyError):
+        return EXIT_CONFIG
+    if isinstance(fault, DataError | NotARun | NotATape | JournalError):
+        return EXIT_DATA
+    return EXIT_FAILED if isinstance(fault, OSError) else None
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="sim",
+    help="A trading lab: run strategies on real processes, evaluate them, replay what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(research)
+app.add_typer(files)
+
+
+@app.command(epilog="Example:  sim run --headless --duration 60s --speed 100")
+def run(
+    config: Annotated[Path, typer.Option("--config", "-c", help="A configuration.")] = DEFAULT_CONFIG,
+    headless: Annotated[bool, typer.Option("--headless", help="A plain line a second, no table.")] = False,
+    length: Annotated[
+        float | None,
+        typer.Option(
+            "--duration", parser=duration, metavar="TIME", help="End after so much event time: 60s, 2m."
+        ),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option(min=1e-6, help="Event seconds per second on the clock.")
+    ] = None,
+    strategies: Annotated[
+        list[str] | None,
+        typer.Option(help="Run these files or folders instead, quoted: 'strategies/*'. May be given again."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    hide_seed: Annotated[
+        bool, typer.Option("--hide-seed", help="For a class: draw a seed, unless given, and tell nobody.")
+    ] = False,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="More lines; twice: all.")] = 0,
+) -> None:
+    """Run the whole system, as main.py does, until Ctrl-C or for a time.
+
+    A market file that is paced in ticks per second takes a second of --duration for so many ticks.
+    """
+    import main as system
+
+    if hide_seed and seed is None:
+        seed = secrets.randbelow(1 << 32)
+    changes = [run_changes(seed=seed, hide_seed=hide_seed, duration_s=length, speed=speed)]
+    if strategies:
+        changes.append(strategies_change(load_config(config), strategy_files(strategies)))
+    raise typer.Exit(system.supervise(configured(config, *changes), verbose, headless=headless))
+
+
+@app.command(epilog="Example:  sim report runs/20260102-143000-4711")
+def report(run: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
+    """Finish the files of a run that was killed, and write its report.html."""
+    from Recorder.make_report import make_report
+
+    print(make_report(run.resolve()))
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""A strategy file tried out on synthetic ticks, in a process of its own that may not take for ever.
+
+    result = dry_run(Path("strategies/mine/strategy.py"))
+    result.outcome.errors, result.fault
+
+`python -m lab.dry_run` is that process; its answer is one JSON object on the standard output.
+"""
+
+import faulthandler
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from config import ROOT, Config, ConfigError, check_config
+from lab.arguments import in_project, strategy_id
+from lab.market import Market
+from lab.trial import Outcome, Trial
+from trading_lib.strategy_file import StrategyError, load_strategy
+
+SYMBOLS: Final = ("AAA", "BBB")
+TICKS: Final = 10_000  # of each
+DT_MS: Final = 200.0
+AT_ONCE: Final = 4096
+LIMIT_S: Final = 15.0  # some ticks take microseconds: longer than this is a loop without an end
+START_S: Final = 30.0  # what the process may take to load, besides
+MODULE: Final = "lab.dry_run"
+
+
+class DryRun(msgspec.Struct, frozen=True):
+    """What came of it. `fault` says why there is no outcome; `warnings` are the first things that were said;
+    `denied_calls` the system calls that the sandbox denied, where there is one."""
+
+    outcome: Outcome | None = None
+    us_per_tick: float = 0.0
+    fault: str = ""
+    denied_calls: dict[str, int] = {}
+    warnings: tuple[str, ...] = ()
+
+
+def dry_run(file: Path, params: Mapping[str, Any] | None = None, limit_s: float = LIMIT_S) -> DryRun:
+    """Run a strategy file over synthetic ticks and news. Whatever it does, an answer comes."""
+    command = [sys.executable, "-m", MODULE, str(file.resolve()), str(limit_s)]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            input=msgspec.json.encode(dict(params or {})),
+            capture_output=True,
+            timeout=limit_s + START_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return DryRun(fault="it did not come to an end, and could not be asked where it is")
+    try:
+        return msgspec.json.decode(done.stdout, type=DryRun)
+    except msgspec.DecodeError:
+        return DryRun(fault=_last_words(done.stderr.decode(errors="replace"), file, limit_s))
+
+
+def _last_words(text: str, file: Path, limit_s: float) -> str:
+    """Why a process has gone without an answer: the watchdog's stack, or its last line."""
+    if "Timeout (" in text:
+        line = re.search(rf'File "{re.escape(str(file.resolve()))}", line (\d+)', text)
+        where = f"line {line[1]}: " if line is not None else ""
+        return f"{where}still busy after {limit_s:g} s"
+    lines = text.strip().splitlines()
+    return f"the process ended: {lines[-1] if lines else 'without a word'}"
+
+
+def synthetic_config(file: Path, params: Mapping[str, Any], symbols: Iterable[str] = SYMBOLS) -> Config:
+    """A random walk with news, and one strategy. Raises ConfigError for symbols that cannot be."""
+    return check_config(
+        {
+            "symbols": list(symbols),
+            "run": {"duration_s": TICKS * DT_MS / 1000},
+            "Gateway": {
+                "provider": "random_walk",
+                "pace": {"mode": "event"},
+                "schedule": {"dt_fixed_ms": DT_MS},
+                "news": {"every_ticks": 20},
+            },
+            "Strategy": {
+                "strategies": [{"id": strategy_id(file), "path": in_project(file), "params": dict(params)}]
+            },
+        },
+        "dry run",
+    )
+
+
+def answer(file: Path, params: Mapping[str, Any]) -> DryRun:
+    """Do it here."""
+    try:
+        module = load_strategy(file)
+        config = synthetic_config(file, params, getattr(module, "SYMBOLS", ()) or SYMBOLS)
+        market = Market(config)
+        trial = Trial(config, {strategy_id(file): module}, market.names, {})
+        began = time.perf_counter()
+        while len(records := market.read(AT_ONCE)):
+            trial.step(records)
+        took = time.perf_counter() - began
+    except (StrategyError, ConfigError) as fault:
+        return DryRun(fault=str(fault))
+    outcome = trial.outcomes()[0]
+    return DryRun(outcome, took / max(1, outcome.ticks) * 1e6, warnings=tuple(trial.log)[:5])
+
+
+def main() -> None:
+    """The process: FILE LIMIT_S, parameters as JSON on the standard input."""
+    file, limit_s = Path(sys.argv[1]), float(sys.argv[2])
+    params = msgspec.json.decode(sys.stdin.buffer.read(), type=dict[str, Any])
+    stdout, sys.stdout = sys.stdout, sys.stderr  # what the strategy prints is no answer
+    faulthandler.dump_traceback_later(limit_s, exit=True)
+    found = answer(file, params)
+    stdout.buffer.write(msgspec.json.encode(found))
+
+
+if __name__ == "__main__":
+    main()
