@@ -31,7 +31,6 @@ class LaneDesk:
         self.lost_at: float | None = None  # when the host went without a word, monotonic
         self.to_acknowledge = False
         self._acknowledged_at: deque[tuple[int, RequestId]] = deque()  # once so many records are durable
-        self.behind = False  # there is more that the lane may do now
         self._told: deque[tuple[int, bytes]] = deque(maxlen=REPORTS_KEPT)
 
     def begin_tape(self) -> None:
@@ -57,6 +56,11 @@ class LaneDesk:
             self.limit = max(self.limit, request.cause_seq + 1)
         return True
 
+    def has_work(self, tail: int) -> bool:
+        """Whether the lane may do more now, on a tape that ends before record `tail`."""
+        until = tail if self.limit is None else self.limit
+        return self.lane.next_seq < until or (bool(self.queue) and self.queue[0].cause_seq < until)
+
     def pump(self, market: Market, requests: int, records: int) -> Iterator[tuple[int, int]]:
         """Bring the lane towards where it may go, each request at its place; yields what was missed.
 
@@ -72,7 +76,6 @@ class LaneDesk:
             requests -= 1
         if requests:
             yield from market.bring(lane, stop)
-        self.behind = lane.next_seq < until
 
     def run_on(self, market: Market) -> bool:
         """Give a lost host up when it has been away for long, or the tape is about to lap the lane."""

@@ -81,6 +81,8 @@ class Ledger:
         self._resumed = dict(resumed or {})
         self._log = log
         self._horizon = (0.0, -1)
+        self.behind = False
+        """Whether the last `settle` has left something to do at once."""
         recovery = Recovery(self._make)
         self.journal = journal = self._open_journal(folder / "journal.bin", recovery)
         self.scribe = Scribe(journal, syncer, publish, self.counters)
@@ -302,11 +304,14 @@ class Ledger:
         """
         if self.scribe.urgent:
             self._commit()  # who waits for an acknowledgement does not wait for the lanes
+        tail, self.behind = self.market.tail, False
         for desk in self.desks.values():
             if desk.run_on(self.market):
                 self._log.warning("%s has not come back: its lane runs on", desk.lane.strategy_id)
                 self._note(desk.lane, "host lost")
-            self._pump(desk)
+            if desk.has_work(tail):
+                self._pump(desk)
+                self.behind = self.behind or desk.has_work(tail)
             self._collect(desk)
         self._note_horizon()
         self._commit()
@@ -365,11 +370,6 @@ class Ledger:
         self.scribe.checkpoint(records.Checkpoint(self.orders, lanes))
 
     # ---------------------------------------------------------------------------------------- the end
-
-    @property
-    def behind(self) -> bool:
-        """Whether there is more to do at once."""
-        return any(desk.behind for desk in self.desks.values())
 
     @property
     def busy(self) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from OrderManager import records
 from OrderManager.journal import JournalError, JournalReader
+from OrderManager.ledger import REQUESTS_AT_ONCE
 from OrderManager.server import Hello, Received, SessionDenied
 from OrderManager.test.ledger_room import (
     RUN_ID,
@@ -419,6 +420,22 @@ def test_a_lane_begins_with_the_markets_last_prices(room: Room, market: Tape) ->
     room.join("sma", number=3)
     assert room.lane("sma").prices == {"AAPL": 10.0, "MSFT": 20.0, "AAPL.BID": 9.9}
     assert room.lane("sma").broker.quotes == {"AAPL.BID": (9.9, ts_of(2))}
+
+
+def test_more_requests_for_one_record_than_are_taken_at_once_leave_the_ledger_with_work(
+    room: Room, market: Tape
+) -> None:
+    count = 2 * REQUESTS_AT_ONCE + 1
+    market.put(10.0)
+    client = room.join("sma", number=1)
+    room.take(client, *(order(0, index) for index in range(count)), 1)
+    behind = []
+    for _ in range(3):
+        room.ledger.settle()
+        behind.append(room.ledger.behind)
+    assert behind == [True, True, False]
+    assert len(client.acknowledged) == 1
+    assert room.lane("sma").travelling == count
 
 
 def test_how_a_strategy_begins_is_noted_with_its_version(room: Room, market: Tape) -> None:
