@@ -27,6 +27,7 @@ from trading_lib.measure import (
     series,
 )
 from trading_lib.models import NS_PER_S
+from trading_lib.overfitting import deflated_sharpe, expected_best
 from trading_lib.rolling import rolling_drawdown, rolling_sharpe, rolling_volatility
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "Drawdown",
     "sharpe",
     "sharpe_standard_error",
+    "deflated_sharpe",
+    "expected_best",
     "sortino",
     "volatility",
     "exposure",

@@ -27,7 +27,7 @@ def sim(*arguments: object) -> Any:
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
     """Every command below a group, with what is typed for it."""
-    found = []
+    found: list[tuple[tuple[str, ...], Any]] = []
     for name, command in group.commands.items():
         below = (*path, name)
         found += commands(command, below) if hasattr(command, "commands") else [(below, command)]
