@@ -1,4 +1,4 @@
-"""The way to the OrderManager: never waits, reconnects by itself, and holds the ledger to its host's word.
+"""A host's end of its order session: never waits, outlives connections, and holds the ledger to its host's word.
 
 What was sent and not acknowledged is sent again after a reconnect, under its old ids: the ledger answers an
 id it has seen, and never executes it twice. What the host missed of the tape is said again, too, each gap at
@@ -6,65 +6,48 @@ its place among the requests: the ledger's lane must not have seen it, either.
 
 The reports that come back must be, byte for byte, those of the host's own lane; the first difference is a
 divergence, and then nothing more is sent.
+
+It cannot connect: a worker may not. Who may (`Strategy.dialer`) hands it a connected socket.
 """
 
-import contextlib
 import logging
 import socket
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from OrderManager.client import SessionRefused, open_session
-from runtime.loop import Backoff, Reminder
 from trading_lib import order_wire, wire
 from trading_lib.models import CancelRequest, Order
-from trading_lib.order_wire import Welcome
 
 MAX_KEPT: Final = 100_000  # requests without an acknowledgement; then the oldest is dropped, and counted
 MAX_GAPS: Final = 1000  # of the tape, to be said again; then the oldest is dropped, and counted
 MAX_OUTBOX: Final = 32 << 20  # bytes the OrderManager has not taken; then the connection is given up
 READ_BYTES: Final = 1 << 18
-HELLO_TIMEOUT_S: Final = 5.0
 
 Request = Order | CancelRequest
 
 
 class OrderLink:
-    """A session that comes back. Connecting happens in a thread: a hung OrderManager cannot hold ticks up.
+    """Owns the socket it is given. `lost(told, why)` is called when the connection breaks: `told` is the last
+    report that the ledger and this host agree on, and `again` is to bring a new connection.
 
-    `begin` asks for a lane; `welcome` is the answer, once it is there.
+    `say(level, text)` takes lines for the log.
     """
 
-    def __init__(self, host: str, port: int, strategy_id: str, log: logging.Logger) -> None:
-        self._address = (host, port)
-        self._strategy_id = strategy_id
-        self._log = log
+    def __init__(self, say: Callable[[int, str], None], lost: Callable[[int, str], None]) -> None:
+        self._say = say
+        self._on_lost = lost
         self._socket: socket.socket | None = None
         self._splitter = wire.FrameSplitter(order_wire.MAX_REPLY)
-        self._connecting: threading.Thread | None = None
-        self._found: tuple[socket.socket, Welcome] | None = None
-        self._fault: OSError | None = None
-        self._backoff = Backoff()
-        self._closed = False
         self._outbox = bytearray()
         self._unacknowledged: deque[Request] = deque()
         self._gaps: deque[tuple[int, int]] = deque()  # records from … to … the host has not seen
         self._expected: deque[bytes] = deque()  # frames of the host's own reports, to be told again
-        self._told = 0  # the number of the last report that the ledger and the host agree on
-        self._hello: tuple[str, str, int] | None = None  # token, mode, number
+        self._told = 0
         self._progress = 0
-        self.welcome: Welcome | None = None
-        self.refused = ""  # why the ledger does not want this host back
         self.diverged = ""  # the first report that is not the host's own
         self.counters: Counter[str] = Counter()
-        self._reminder = Reminder(
-            log.warning,
-            f"no OrderManager on {host}:{port} (Strategy.order_manager_port) for 10 s; orders wait, at most "
-            f"{MAX_KEPT:,} of them, and then the oldest are dropped",
-        )
 
     @property
     def connected(self) -> bool:
@@ -78,80 +61,31 @@ class OrderLink:
 
     # ------------------------------------------------------------------------------------------- session
 
-    def begin(self, token: str, seq: int) -> None:
-        """Ask for this strategy's lane, to begin at tape record `seq`. Whatever was before is forgotten."""
-        self._hang_up()
-        self._hello = (token, "new", seq)
-        self.welcome = None
-        self.refused = self.diverged = ""
-        self.counters["dropped: begun anew"] += len(self._unacknowledged)
-        self._unacknowledged.clear()
-        self._gaps.clear()
-        self._expected.clear()
-
-    def joined(self, executions: int, next_seq: int) -> None:
-        """The host has taken the lane over as `welcome` gave it: from here on it may come back to it."""
-        assert self._hello is not None
+    def join(self, connection: socket.socket, rest: bytes, executions: int, next_seq: int) -> None:
+        """Begin with the lane that the ledger gave: with so many reports, at tape record `next_seq`."""
         self._told, self._progress = executions, next_seq
-        self._hello = (self._hello[0], "again", executions)
+        self._take_over(connection, rest)
 
-    def tend(self) -> None:
-        """Read what has come, notice a lost connection, make a new one when it is time to."""
-        if self._socket is not None:
-            self._reminder.found()
-            self._read()
-            self._flush()
-        if self._socket is not None or self._hello is None:
-            return
-        self._reminder.missing()
-        if self._connecting is not None:
-            if self._connecting.is_alive():
-                return
-            self._connecting.join()
-            self._connecting = None
-            self._take_over()
-        elif not self._backoff.wait and not self.diverged:
-            self._connecting = threading.Thread(target=self._connect, args=self._hello, daemon=True)
-            self._connecting.start()
+    def again(self, connection: socket.socket, rest: bytes) -> None:
+        """A session that was lost stands again: say what may not have been heard."""
+        self._hang_up()
+        self.counters["sent again"] += len(self._unacknowledged)
+        self._outbox = bytearray(self._everything_again())
+        self._take_over(connection, rest)
 
-    def _connect(self, token: str, mode: str, number: int) -> None:
-        try:
-            self._found = open_session(
-                *self._address, self._strategy_id, token, mode, number, HELLO_TIMEOUT_S
-            )
-        except OSError as fault:
-            self._fault = fault  # `tend` says so, and tries again later
-        if self._closed and self._found is not None:
-            self._found[0].close()
-
-    def _take_over(self) -> None:
-        """What the thread came back with."""
-        found, fault = self._found, self._fault
-        self._found = self._fault = None
-        if found is None:
-            self._backoff.failed()
-            if isinstance(fault, SessionRefused):
-                self.counters["refused"] += 1
-                if self.counters["refused"] == 1:
-                    self._log.warning("the OrderManager refuses the session: %s", fault)
-                self.refused = str(fault)
-            return
-        assert self._hello is not None
-        connection, welcome = found
+    def _take_over(self, connection: socket.socket, rest: bytes) -> None:
         connection.setblocking(False)
         self._socket = connection
         self._splitter = wire.FrameSplitter(order_wire.MAX_REPLY)
-        self._backoff.succeeded()
-        self.refused = ""
         self.counters["connected"] += 1
-        self._log.info("order link up: %s:%d", *self._address)
-        if self._hello[1] == "new":
-            self.welcome = welcome
-        else:
-            self.counters["sent again"] += len(self._unacknowledged)
-            self._outbox = bytearray(self._everything_again())
-        self._take(welcome.rest)
+        self._take(rest)
         self._flush()
+
+    def tend(self) -> None:
+        """Read what has come, send what waits, notice a lost connection."""
+        if self._socket is not None:
+            self._read()
+            self._flush()
 
     def _everything_again(self) -> bytes:
         """What the ledger may not have heard, in the order of the tape records it is about."""
@@ -174,10 +108,10 @@ class OrderLink:
     def _lost(self, fault: OSError | None) -> None:
         self._hang_up()
         self.counters["disconnected"] += 1
-        self._log.info("order link lost: %s", fault or "closed by the OrderManager")
-        self._backoff.failed()
-        if self._hello is not None and self._hello[1] == "again":
-            self._hello = (self._hello[0], "again", self._told)
+        why = str(fault or "closed by the OrderManager")
+        self._say(logging.INFO, f"order link lost: {why}")
+        if not self.diverged:
+            self._on_lost(self._told, why)
 
     # ------------------------------------------------------------------------------------------- sending
 
@@ -268,7 +202,7 @@ class OrderLink:
             elif order_wire.is_acknowledgement(frame):
                 self._acknowledged(frame)
             else:
-                self._log.warning("from the OrderManager: %s", frame.decode(errors="replace"))
+                self._say(logging.WARNING, f"from the OrderManager: {frame.decode(errors='replace')}")
 
     def _compare(self, frame: bytes) -> None:
         if self.diverged:
@@ -289,7 +223,7 @@ class OrderLink:
         try:
             last = order_wire.parse_acknowledgement(frame)
         except wire.Rejected as fault:
-            self._log.warning("from the OrderManager: %s", fault)
+            self._say(logging.WARNING, f"from the OrderManager: {fault}")
             return
         kept = self._unacknowledged
         while kept and (kept[0].cause_seq, kept[0].index) <= last:
@@ -298,23 +232,21 @@ class OrderLink:
 
     # ----------------------------------------------------------------------------------------------- end
 
-    def close(self, wait: float) -> None:
-        """Wait up to `wait` seconds until everything is acknowledged, say farewell and hang up."""
+    def drain(self, wait: float) -> bool:
+        """Wait up to `wait` seconds until everything is sent and acknowledged; whether it is."""
         deadline = time.monotonic() + wait
         self.tend()
-        while (self.kept or self._outbox) and time.monotonic() < deadline and not self.diverged:
-            if not self.connected and self._connecting is None and self._hello is None:
+        while (self.kept or self._outbox) and self._socket is not None and time.monotonic() < deadline:
+            if self.diverged:
                 break
             time.sleep(0.002)
             self.tend()
-        self._closed = True
-        if self._socket is not None:
+        return not self.kept and not self._outbox
+
+    def close(self, *, farewell: bool) -> None:
+        """Hang up; `farewell`: and say that nobody will come back."""
+        if self._socket is not None and farewell:
             self._outbox += order_wire.encode_farewell()
             self._flush()
         self.counters["lost at the end"] += self.kept
         self._hang_up()
-        if self._connecting is not None:
-            self._connecting.join(0.2)
-        if self._found is not None:
-            with contextlib.suppress(OSError):
-                self._found[0].close()

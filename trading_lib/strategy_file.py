@@ -27,16 +27,22 @@ class StrategyError(Exception):
     """A strategy file that cannot be run; the message says why, with its line."""
 
 
-def load_strategy(path: Path) -> ModuleType:
-    """Import a strategy file as a module of its own. Raises StrategyError."""
+def load_strategy(path: Path, source: bytes | None = None) -> ModuleType:
+    """Import a strategy file as a module of its own; `source` is its content, if that was read already.
+
+    Raises StrategyError.
+    """
     spec = importlib.util.spec_from_file_location(f"strategy_{path.parent.name}", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if spec is None or spec.loader is None or (source is None and not path.is_file()):
         raise StrategyError(f"{path}: no such strategy file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and the like look their module up there
     try:
         with _neighbours(path.parent):
-            spec.loader.exec_module(module)
+            if source is None:
+                spec.loader.exec_module(module)
+            else:
+                exec(compile(source, path, "exec"), module.__dict__)
     except USER_FAULTS as fault:
         raise StrategyError(f"{path}: {blame(fault, str(path))}") from fault
     if not callable(getattr(module, "on_tick", None)):

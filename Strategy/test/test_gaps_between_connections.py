@@ -13,7 +13,8 @@ import pytest
 from OrderManager.server import OrderManagerServer
 from OrderManager.test.ledger_room import SYMBOLS, TOKEN, Room, Tape, limit, order, plain_lane, tape
 from shared_memory_utils import RECORD, TapeReader
-from Strategy.order_link import OrderLink, Request
+from Strategy.order_link import Request
+from Strategy.test.line import Line
 from testing.harness import free_port, wait_until
 from trading_lib import order_wire
 from trading_lib.lane_state import LaneState, restore, take_state
@@ -54,7 +55,7 @@ class Ledger:
 class Host:
     """The strategy's side: a lane of its own, on the tape as the host sees it."""
 
-    def __init__(self, market: Tape, link: OrderLink) -> None:
+    def __init__(self, market: Tape, link: Line) -> None:
         assert link.welcome is not None
         self.lane = plain_lane("sma")
         restore(self.lane, msgspec.json.decode(link.welcome.lane, type=LaneState))
@@ -102,14 +103,14 @@ def ledger(tmp_path: Path, market: Tape) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def link(ledger: Ledger) -> Iterator[OrderLink]:
-    made = OrderLink("127.0.0.1", ledger._port, "sma", LOG)
+def link(ledger: Ledger) -> Iterator[Line]:
+    made = Line("127.0.0.1", ledger._port, "sma", LOG)
     yield made
-    made.close(0)
+    made.hang_up(0)
 
 
 @pytest.fixture
-def host(market: Tape, ledger: Ledger, link: OrderLink) -> Iterator[Host]:
+def host(market: Tape, ledger: Ledger, link: Line) -> Iterator[Host]:
     market.put(*[10.0] * 5)
     link.begin(TOKEN, 5)
     until(ledger, link, lambda: link.welcome is not None)
@@ -118,7 +119,7 @@ def host(market: Tape, ledger: Ledger, link: OrderLink) -> Iterator[Host]:
     made.close()
 
 
-def until(ledger: Ledger, link: OrderLink, condition: Callable[[], bool]) -> None:
+def until(ledger: Ledger, link: Line, condition: Callable[[], bool]) -> None:
     """Let both work until it is so."""
 
     def look() -> bool:
@@ -129,7 +130,7 @@ def until(ledger: Ledger, link: OrderLink, condition: Callable[[], bool]) -> Non
     wait_until(look)
 
 
-def agreed(ledger: Ledger, link: OrderLink, host: Host) -> None:
+def agreed(ledger: Ledger, link: Line, host: Host) -> None:
     """Wait for the ledger to have come as far as the host; then they have done the same."""
     lane = ledger.room.lane
     until(ledger, link, lambda: link.diverged != "" or lane("sma").next_seq == host.lane.next_seq)
@@ -144,7 +145,7 @@ def nothing(_: Ledger) -> None:
 
 @pytest.mark.parametrize("meanwhile", [nothing, Ledger.restart])
 def test_a_gap_while_disconnected_is_a_gap_for_the_ledger_too(
-    ledger: Ledger, link: OrderLink, host: Host, market: Tape, meanwhile: Callable[[Ledger], None]
+    ledger: Ledger, link: Line, host: Host, market: Tape, meanwhile: Callable[[Ledger], None]
 ) -> None:
     host.follow(limit(4, 9.0, qty=1.0))  # works on through everything
     market.put(10.0, 10.0)
@@ -166,7 +167,7 @@ def test_a_gap_while_disconnected_is_a_gap_for_the_ledger_too(
 
 
 def test_a_gap_that_was_told_is_told_again_to_a_ledger_that_was_killed(
-    ledger: Ledger, link: OrderLink, host: Host, market: Tape
+    ledger: Ledger, link: Line, host: Host, market: Tape
 ) -> None:
     host.follow(order(4, qty=1.0))
     until(ledger, link, lambda: link.kept == 0)
@@ -184,7 +185,7 @@ def test_a_gap_that_was_told_is_told_again_to_a_ledger_that_was_killed(
 
 
 def test_a_host_that_had_come_further_than_it_had_said_says_so_before_the_gap(
-    ledger: Ledger, link: OrderLink, host: Host, market: Tape
+    ledger: Ledger, link: Line, host: Host, market: Tape
 ) -> None:
     host.follow(order(4, qty=1.0))
     market.put(*[8.0] * 5)

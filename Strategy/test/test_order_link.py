@@ -20,7 +20,8 @@ from OrderManager.server import (
     Received,
     SessionDenied,
 )
-from Strategy.order_link import MAX_GAPS, MAX_KEPT, OrderLink
+from Strategy.order_link import MAX_GAPS, MAX_KEPT
+from Strategy.test.line import Line
 from testing.harness import free_port, wait_until
 from trading_lib import order_wire, wire
 from trading_lib.models import CancelRequest, Order, OrderStatus, Report, Side
@@ -117,13 +118,13 @@ def port() -> int:
 
 
 @pytest.fixture
-def link(port: int) -> Iterator[OrderLink]:
-    made = OrderLink("127.0.0.1", port, "sma", LOG)
+def link(port: int) -> Iterator[Line]:
+    made = Line("127.0.0.1", port, "sma", LOG)
     yield made
-    made.close(0)
+    made.hang_up(0)
 
 
-def until(link: OrderLink, condition: Callable[[], object], desk: Desk | None = None) -> None:
+def until(link: Line, condition: Callable[[], object], desk: Desk | None = None) -> None:
     """Tend the link, and serve the desk, until it is so."""
 
     def look() -> object:
@@ -136,7 +137,7 @@ def until(link: OrderLink, condition: Callable[[], object], desk: Desk | None = 
     wait_until(look)
 
 
-def join(link: OrderLink, desk: Desk, executions: int = 0) -> None:
+def join(link: Line, desk: Desk, executions: int = 0) -> None:
     """Begin, and take the lane over."""
     link.begin("token", 5)
     until(link, lambda: link.welcome, desk)
@@ -147,14 +148,14 @@ def join(link: OrderLink, desk: Desk, executions: int = 0) -> None:
 # ---------------------------------------------------------------------------------------------- sessions
 
 
-def test_until_it_is_told_to_begin_it_does_not_connect(link: OrderLink, port: int) -> None:
+def test_until_it_is_told_to_begin_it_does_not_connect(link: Line, port: int) -> None:
     with desk_on(port) as desk:
         deadline = time.monotonic() + 0.05
         until(link, lambda: time.monotonic() > deadline, desk)
         assert (link.connected, desk.server.clients) == (False, 0)
 
 
-def test_it_asks_for_a_lane_with_the_token_and_gets_it_whole(link: OrderLink, port: int) -> None:
+def test_it_asks_for_a_lane_with_the_token_and_gets_it_whole(link: Line, port: int) -> None:
     with desk_on(port) as desk:
         link.begin("token", 5)
         until(link, lambda: link.welcome, desk)
@@ -164,9 +165,7 @@ def test_it_asks_for_a_lane_with_the_token_and_gets_it_whole(link: OrderLink, po
         assert link.connected
 
 
-def test_orders_arrive_with_progress_and_are_kept_until_they_are_acknowledged(
-    link: OrderLink, port: int
-) -> None:
+def test_orders_arrive_with_progress_and_are_kept_until_they_are_acknowledged(link: Line, port: int) -> None:
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
         link.send([order(0), order(1)], 20)
@@ -182,7 +181,7 @@ def test_orders_arrive_with_progress_and_are_kept_until_they_are_acknowledged(
         assert link.counters["acknowledged"] == 3
 
 
-def test_a_cancel_is_a_request_like_any_other(link: OrderLink, port: int) -> None:
+def test_a_cancel_is_a_request_like_any_other(link: Line, port: int) -> None:
     request = CancelRequest("0.0", TS, 1, 0)
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
@@ -194,7 +193,7 @@ def test_a_cancel_is_a_request_like_any_other(link: OrderLink, port: int) -> Non
         until(link, lambda: link.kept == 0, desk)
 
 
-def test_what_the_host_missed_is_said_before_what_follows(link: OrderLink, port: int) -> None:
+def test_what_the_host_missed_is_said_before_what_follows(link: Line, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk)
         link.send([], 20)
@@ -210,7 +209,7 @@ def test_what_the_host_missed_is_said_before_what_follows(link: OrderLink, port:
 
 
 def test_a_denied_session_says_why_and_is_asked_for_again(
-    link: OrderLink, port: int, caplog: pytest.LogCaptureFixture
+    link: Line, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with desk_on(port, denied="wrong token: it is in run-1/token") as desk:
         link.begin("nonsense", 5)
@@ -221,14 +220,14 @@ def test_a_denied_session_says_why_and_is_asked_for_again(
         until(link, lambda: link.welcome, desk)
         assert link.refused == ""
     assert [m for m in caplog.messages if "refuses" in m] == [
-        "the OrderManager refuses the session: wrong token: it is in run-1/token"
+        "the OrderManager refuses the session of sma: wrong token: it is in run-1/token"
     ]
 
 
 # -------------------------------------------------------------------------------------------- coming back
 
 
-def test_it_reconnects_as_who_it_was_with_the_last_report_it_agrees_on(link: OrderLink, port: int) -> None:
+def test_it_reconnects_as_who_it_was_with_the_last_report_it_agrees_on(link: Line, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk, executions=40)
         link.send([order(0)], 20)
@@ -249,7 +248,7 @@ def test_it_reconnects_as_who_it_was_with_the_last_report_it_agrees_on(link: Ord
 
 
 def test_what_was_not_acknowledged_is_sent_again_under_its_old_ids_and_what_was_is_not(
-    link: OrderLink, port: int
+    link: Line, port: int
 ) -> None:
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
@@ -268,7 +267,7 @@ def test_what_was_not_acknowledged_is_sent_again_under_its_old_ids_and_what_was_
 
 
 def test_after_a_reconnect_what_was_missed_is_said_at_its_place_among_the_requests(
-    link: OrderLink, port: int
+    link: Line, port: int
 ) -> None:
     with desk_on(port, acknowledges=False) as desk:
         join(link, desk)
@@ -292,14 +291,14 @@ def test_after_a_reconnect_what_was_missed_is_said_at_its_place_among_the_reques
         ]
 
 
-def test_at_most_so_many_gaps_are_kept_and_the_oldest_are_dropped_and_counted(link: OrderLink) -> None:
+def test_at_most_so_many_gaps_are_kept_and_the_oldest_are_dropped_and_counted(link: Line) -> None:
     for gap in range(MAX_GAPS + 3):
         link.missed(gap * 10, gap * 10 + 5)
     assert (len(link._gaps), link._gaps[0]) == (MAX_GAPS, (30, 35))
     assert link.counters["dropped: gaps"] == 3
 
 
-def test_a_connection_lost_over_and_over_loses_no_order(link: OrderLink, port: int) -> None:
+def test_a_connection_lost_over_and_over_loses_no_order(link: Line, port: int) -> None:
     number, arrived = 0, set[int]()
     for k in range(4):
         with desk_on(port) as desk:
@@ -318,24 +317,13 @@ def test_a_connection_lost_over_and_over_loses_no_order(link: OrderLink, port: i
     assert arrived == set(range(number))
 
 
-def test_begun_anew_it_forgets_what_was_before_and_counts_it(link: OrderLink, port: int) -> None:
-    with desk_on(port, acknowledges=False) as desk:
-        join(link, desk)
-        link.send([order(0), order(1)], 20)
-        link.expect(report(1))
-        link.begin("another", 30)
-        until(link, lambda: link.welcome, desk)
-        assert desk.hellos[-1] == Hello("sma", "another", "new", 30)
-        assert (link.kept, link.counters["dropped: begun anew"]) == (0, 2)
-
-
-def test_at_most_so_many_requests_are_kept_and_the_oldest_are_dropped_and_counted(link: OrderLink) -> None:
+def test_at_most_so_many_requests_are_kept_and_the_oldest_are_dropped_and_counted(link: Line) -> None:
     link.send([order(i) for i in range(MAX_KEPT + 7)], 1)
     assert (link.kept, link.counters["dropped: no acknowledgement"]) == (MAX_KEPT, 7)
 
 
 def test_the_link_says_when_it_was_lost_and_found(
-    link: OrderLink, port: int, caplog: pytest.LogCaptureFixture
+    link: Line, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
         with desk_on(port) as desk:
@@ -350,7 +338,7 @@ def test_the_link_says_when_it_was_lost_and_found(
 # -------------------------------------------------------------------------------------------- divergence
 
 
-def test_reports_that_are_the_hosts_own_are_agreed_upon(link: OrderLink, port: int) -> None:
+def test_reports_that_are_the_hosts_own_are_agreed_upon(link: Line, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk)
         link.send([], 20)
@@ -362,7 +350,7 @@ def test_reports_that_are_the_hosts_own_are_agreed_upon(link: OrderLink, port: i
 
 @pytest.mark.parametrize("at", range(3))
 def test_the_first_byte_that_differs_is_a_divergence_and_said_with_both_reports(
-    link: OrderLink, port: int, at: int
+    link: Line, port: int, at: int
 ) -> None:
     own = [report(number) for number in (1, 2, 3)]
     theirs = own.copy()
@@ -381,7 +369,7 @@ def test_the_first_byte_that_differs_is_a_divergence_and_said_with_both_reports(
         assert said.startswith("the ledger reports ")
 
 
-def test_a_report_the_host_does_not_have_is_a_divergence(link: OrderLink, port: int) -> None:
+def test_a_report_the_host_does_not_have_is_a_divergence(link: Line, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk)
         desk.say(report(1))
@@ -389,7 +377,7 @@ def test_a_report_the_host_does_not_have_is_a_divergence(link: OrderLink, port: 
         assert link.diverged.endswith(", the host nothing")
 
 
-def test_after_a_divergence_it_does_not_connect_again(link: OrderLink, port: int) -> None:
+def test_after_a_divergence_it_does_not_connect_again(link: Line, port: int) -> None:
     with desk_on(port) as desk:
         join(link, desk)
         desk.say(report(1))
@@ -416,7 +404,7 @@ def silent_server(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def welcomed(link: OrderLink, port: int) -> Iterator[socket.socket]:
+def welcomed(link: Line, port: int) -> Iterator[socket.socket]:
     """A server that says OK to the hello, and then does as the test wants."""
     with silent_server(port) as server:
         link.begin("token", 5)
@@ -430,7 +418,7 @@ def welcomed(link: OrderLink, port: int) -> Iterator[socket.socket]:
             yield connection
 
 
-def fill(link: OrderLink) -> int:
+def fill(link: Line) -> int:
     """Send until the kernel takes no more; how many orders."""
     sent = 0
     while not link._outbox:
@@ -439,7 +427,7 @@ def fill(link: OrderLink) -> int:
     return sent
 
 
-def read_causes(link: OrderLink, connection: socket.socket, count: int) -> list[int]:
+def read_causes(link: Line, connection: socket.socket, count: int) -> list[int]:
     splitter, causes = wire.FrameSplitter(), list[int]()
     connection.settimeout(0.01)
 
@@ -459,7 +447,7 @@ def read_causes(link: OrderLink, connection: socket.socket, count: int) -> list[
     return causes
 
 
-def test_a_server_that_never_answers_the_hello_holds_no_call_up(link: OrderLink, port: int) -> None:
+def test_a_server_that_never_answers_the_hello_holds_no_call_up(link: Line, port: int) -> None:
     with silent_server(port) as server:
         link.begin("token", 5)
         link.tend()
@@ -472,7 +460,7 @@ def test_a_server_that_never_answers_the_hello_holds_no_call_up(link: OrderLink,
 
 
 def test_a_server_that_stops_reading_holds_no_call_up_and_no_order_is_cut_or_lost(
-    link: OrderLink, port: int
+    link: Line, port: int
 ) -> None:
     with welcomed(link, port) as connection:
         sent = fill(link)
@@ -482,7 +470,7 @@ def test_a_server_that_stops_reading_holds_no_call_up_and_no_order_is_cut_or_los
 
 
 def test_a_server_that_reads_nothing_for_long_loses_its_connection_and_the_orders_are_kept(
-    link: OrderLink, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    link: Line, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("Strategy.order_link.MAX_OUTBOX", 100_000)
     with caplog.at_level(logging.INFO), welcomed(link, port):
@@ -494,9 +482,7 @@ def test_a_server_that_reads_nothing_for_long_loses_its_connection_and_the_order
     assert "order link lost: the OrderManager does not read" in caplog.messages
 
 
-def test_an_order_half_sent_when_the_connection_broke_is_sent_again_in_full(
-    link: OrderLink, port: int
-) -> None:
+def test_an_order_half_sent_when_the_connection_broke_is_sent_again_in_full(link: Line, port: int) -> None:
     with welcomed(link, port):
         sent = fill(link)
     until(link, lambda: not link.connected)
@@ -507,15 +493,13 @@ def test_an_order_half_sent_when_the_connection_broke_is_sent_again_in_full(
 
 
 @pytest.mark.parametrize("garbage", [b"x" * 5000 + b"*", b"!R,nonsense*"])
-def test_an_answer_that_cannot_be_is_a_divergence(link: OrderLink, port: int, garbage: bytes) -> None:
+def test_an_answer_that_cannot_be_is_a_divergence(link: Line, port: int, garbage: bytes) -> None:
     with welcomed(link, port) as connection:
         connection.sendall(garbage)
         until(link, lambda: link.diverged)
 
 
-def test_what_else_a_server_says_is_logged(
-    link: OrderLink, port: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_else_a_server_says_is_logged(link: Line, port: int, caplog: pytest.LogCaptureFixture) -> None:
     with welcomed(link, port) as connection:
         connection.sendall(b"!WEATHER,fine*")
         until(link, lambda: "from the OrderManager: !WEATHER,fine" in caplog.messages)
@@ -526,11 +510,11 @@ def test_what_else_a_server_says_is_logged(
 
 
 def test_closing_waits_for_the_acknowledgements_and_says_farewell(port: int) -> None:
-    link = OrderLink("127.0.0.1", port, "sma", LOG)
+    link = Line("127.0.0.1", port, "sma", LOG)
     with welcomed(link, port) as connection:
         link.send([order(i) for i in range(10)], 20)
         connection.sendall(wire.encode_control("A", 9, 0))
-        link.close(30.0)  # which returns as soon as all is acknowledged
+        link.hang_up(30.0)  # which returns as soon as all is acknowledged
         data = b""
         while received := connection.recv(1 << 16):
             data += received
@@ -539,31 +523,31 @@ def test_closing_waits_for_the_acknowledgements_and_says_farewell(port: int) -> 
 
 
 def test_closing_without_an_order_manager_counts_what_is_lost(port: int) -> None:
-    link = OrderLink("127.0.0.1", port, "sma", LOG)
+    link = Line("127.0.0.1", port, "sma", LOG)
     link.send([order(i) for i in range(10)], 20)
-    link.close(0.1)
+    link.hang_up(0.1)
     assert link.counters["lost at the end"] == 10
 
 
 def test_closing_waits_for_a_server_that_does_not_read_no_longer_than_asked(port: int) -> None:
-    link = OrderLink("127.0.0.1", port, "sma", LOG)
+    link = Line("127.0.0.1", port, "sma", LOG)
     with welcomed(link, port):
         fill(link)
         began = time.monotonic()
-        link.close(0.1)
+        link.hang_up(0.1)
         assert 0.1 <= time.monotonic() - began < 5
         assert link.counters["lost at the end"] > 0
 
 
 def test_a_connection_that_comes_about_after_closing_is_given_up(port: int) -> None:
-    link = OrderLink("127.0.0.1", port, "sma", LOG)
+    link = Line("127.0.0.1", port, "sma", LOG)
     with silent_server(port) as server:
         link.begin("token", 5)
         link.tend()
         connection, _ = server.accept()
         with connection:
             connection.recv(100)
-            link.close(0)
+            link.hang_up(0)
             connection.sendall(wire.encode_control("OK", 1, 1))
             connection.settimeout(30)
             assert connection.recv(100) == b""  # it hung up

@@ -1,0 +1,293 @@
+"""The parent's side of workers: the zygote that forks them, and a handle on each.
+
+nursery = Nursery(loop, log)
+worker = nursery.fork(order, bell_fd)       # its channel works at once; the zygote may still be loading
+worker.kill()
+"""
+
+import contextlib
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from runtime.loop import READ, WRITE, Backoff, EventLoop
+from Strategy.channel import Channel, ChannelClosed
+from Strategy.messages import Exited, Fork, Forked, FromWorker, FromZygote, Locked, Message, Status
+from Strategy.pulse import Pulse, make_pulse
+from Strategy.sandbox import DenialCounter
+from Strategy.zygote import CHANNEL_FD
+
+ZYGOTE: Final = Path(__file__).with_name("zygote.py")
+KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONHASHSEED", "ALGOSIM_PURE_PYTHON")
+ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+OUTPUT_AT_ONCE: Final = 1 << 14  # bytes of a worker's output read in a round: who prints more is slowed down
+OUTPUT_LINE: Final = 1000  # characters of a line that are shown
+TRACE_HEAD: Final = "Stack (most recent call first):"  # of faulthandler
+TRACE_LINES: Final = 40  # of a stack trace that are looked at for the strategy's own
+_FRAME: Final = re.compile(r'  File "(.+)", line (\d+) in (.+)')
+
+
+class Worker:
+    """One worker: its channel, its output, its pulse. `messages` is what it has said and nobody has taken."""
+
+    def __init__(self, number: int, order: Fork, channel: Channel, output: int, pulse: Pulse) -> None:
+        self.number = number
+        self.path = order.path
+        self.channel = channel
+        self.pulse = pulse
+        self.pid: int | None = None
+        self.forked_at = 0.0  # monotonic
+        self.exit_status: int | None = None
+        self.gone = ""  # why it can say nothing more
+        self.messages: deque[Message] = deque()
+        self.session: int | None = None
+        self.status = Status()
+        self.printed: list[str] = []
+        self.trace = ""  # where the strategy's code was when it was last asked
+        self.denials: DenialCounter | None = None
+        self.missing: tuple[str, ...] = ()
+        self._output = output
+        self._rest = b""
+        self._tracing = 0  # lines of a trace that may still come
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process has not ended."""
+        return self.exit_status is None
+
+    @property
+    def output(self) -> int:
+        """The reading end of what it prints."""
+        return self._output
+
+    def send(self, message: Message, descriptors: tuple[int, ...] = ()) -> None:
+        """Say something; who does not hear it has ended, and that is noticed elsewhere."""
+        try:
+            self.channel.send(message, descriptors)
+        except ChannelClosed as fault:
+            self.gone = self.gone or str(fault)
+
+    def read_channel(self) -> None:
+        """Take what it says."""
+        try:
+            found = self.channel.receive()
+        except ChannelClosed as fault:
+            self.gone = self.gone or str(fault)
+            return
+        for message, descriptors in found:
+            if isinstance(message, Locked):
+                self.channel.descriptors = False  # from here on user code may be who speaks
+                self.missing = message.missing
+                if message.counted:
+                    self.denials = DenialCounter(descriptors[0])
+            elif isinstance(message, Status):
+                self.status = message  # conflated: the newest counts
+            else:
+                self.messages.append(message)
+
+    def read_output(self) -> bool:
+        """Take what it prints; False at its end."""
+        try:
+            data = os.read(self._output, OUTPUT_AT_ONCE)
+        except BlockingIOError:
+            return True
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()[-OUTPUT_AT_ONCE:]
+        for line in lines:
+            self._take_line(line.decode(errors="replace"))
+        return bool(data)
+
+    def _take_line(self, line: str) -> None:
+        if line == TRACE_HEAD:
+            self._tracing = TRACE_LINES
+        elif self._tracing and (frame := _FRAME.fullmatch(line)) is not None:
+            self._tracing -= 1
+            if not self.trace and Path(frame[1]).parent == Path(self.path).parent:
+                self.trace = f"{Path(frame[1]).name} line {frame[2]} in {frame[3]}"
+        else:
+            self._tracing = 0
+            self.printed.append(line[:OUTPUT_LINE])
+
+    def ask_where(self) -> None:
+        """Have it say where the strategy's code is, also from within C; `trace` is the answer, soon."""
+        self.trace = ""
+        if self.pid is not None and self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGUSR1)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.pid is not None and self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.channel.close()
+        os.close(self._output)
+        self.pulse.close()
+        if self.denials is not None:
+            self.denials.close()
+
+
+class Nursery:
+    """Owns the zygote and every worker. A zygote that dies takes its workers along; the next fork has a new one."""
+
+    def __init__(self, loop: EventLoop, log: logging.Logger) -> None:
+        self._loop = loop
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+        self._backoff = Backoff()
+        self._numbers = 0
+        self.workers: dict[int, Worker] = {}
+        self.denied: Counter[str] = Counter()  # system calls, of workers that have ended
+        self.restarts = -1
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker can be asked for now; starts a zygote when it is time to."""
+        if self._channel is None and not self._backoff.wait:
+            self._start()
+        return self._channel is not None
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+        environment |= dict.fromkeys(ONE_THREAD, "1") | {CHANNEL_FD: str(theirs.fileno())}
+        self._process = subprocess.Popen(
+            [sys.executable, str(ZYGOTE)],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+        )
+        theirs.close()
+        self._channel = Channel(ours, FromZygote, descriptors=False)
+        self._loop.add(self._channel, lambda mask: self._on_zygote(mask))
+        self._backoff.failed()
+        self.restarts += 1
+
+    def _on_zygote(self, mask: int) -> None:
+        assert self._channel is not None
+        try:
+            if mask & WRITE:
+                self._channel.flush()
+            if mask & ~WRITE:
+                for message, _ in self._channel.receive():
+                    self._hear(message)
+            self._watch_zygote()
+        except ChannelClosed:
+            self._lose_zygote()
+
+    def _watch_zygote(self) -> None:
+        assert self._channel is not None
+        self._loop.set_events(self._channel, READ | WRITE if self._channel.unsent else READ)
+
+    def _hear(self, message: Forked | Exited) -> None:
+        worker = self.workers.get(message.number)
+        if worker is None:
+            return
+        if isinstance(message, Forked):
+            worker.pid, worker.forked_at = message.pid, time.monotonic()
+            self._backoff.succeeded()
+        else:
+            worker.exit_status = message.status
+
+    def _lose_zygote(self) -> None:
+        """It has died, and with it every worker."""
+        assert self._channel is not None and self._process is not None
+        self._loop.remove(self._channel)
+        self._channel.close()
+        self._channel = None
+        self._process.kill()
+        code = self._process.wait()
+        self._log.error("the zygote of the strategies has died (exit code %d): a new one is started", code)
+        for worker in self.workers.values():
+            worker.exit_status = worker.exit_status if worker.exit_status is not None else code
+
+    # --------------------------------------------------------------------------------------------- workers
+
+    def fork(self, make: Callable[[int], Fork], bell_fd: int) -> Worker:
+        """A new worker; `make(number)` gives its order. Only when `ready`. Raises OSError."""
+        assert self._channel is not None
+        self._numbers += 1
+        order = make(self._numbers)
+        ours, theirs = socket.socketpair()
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        pulse_fd = make_pulse()
+        worker = Worker(
+            order.number, order, Channel(ours, FromWorker, descriptors=True), reading, Pulse(pulse_fd)
+        )
+        with contextlib.suppress(ChannelClosed):  # noticed by the loop
+            self._channel.send(order, [theirs.fileno(), writing, bell_fd, pulse_fd])
+            self._watch_zygote()
+        self._forget_when_sent(theirs, writing, pulse_fd)
+        self.workers[order.number] = worker
+        self._loop.add(worker.channel, lambda mask: self._on_worker(worker, mask))
+        self._loop.add(reading, lambda _: self._on_output(worker))
+        return worker
+
+    def _forget_when_sent(self, theirs: socket.socket, *descriptors: int) -> None:
+        """Close our copies: at once, for what the kernel has taken holds its own."""
+        assert self._channel is not None
+        if self._channel.unsent:
+            raise OSError("the zygote takes no orders")
+        theirs.close()
+        for fd in descriptors:
+            os.close(fd)
+
+    def _on_worker(self, worker: Worker, mask: int) -> None:
+        if mask & WRITE:
+            with contextlib.suppress(ChannelClosed):
+                worker.channel.flush()
+        if mask & ~WRITE:
+            worker.read_channel()
+        if worker.gone:
+            self._loop.remove(worker.channel)
+        else:
+            self._loop.set_events(worker.channel, READ | WRITE if worker.channel.unsent else READ)
+
+    def _on_output(self, worker: Worker) -> None:
+        if not worker.read_output():
+            self._loop.remove(worker.output)
+
+    def count_denials(self) -> None:
+        """Answer the system calls that workers may not make, a bounded number of each."""
+        for worker in self.workers.values():
+            if worker.denials is not None:
+                worker.denials.turn()
+
+    def bury(self, worker: Worker) -> None:
+        """Kill it if it lives, and forget it."""
+        worker.kill()
+        worker.read_output()
+        if worker.denials is not None:
+            self.denied.update(worker.denials.counts)
+        self._loop.remove(worker.channel)
+        self._loop.remove(worker.output)
+        worker.close()
+        del self.workers[worker.number]
+
+    def close(self) -> None:
+        """End every worker and the zygote."""
+        for worker in tuple(self.workers.values()):
+            self.bury(worker)
+        if self._channel is not None:
+            self._loop.remove(self._channel)
+            self._channel.close()
+        if self._process is not None:
+            try:
+                self._process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()

@@ -1,0 +1,560 @@
+"""Keeps one strategy running on one tape: its worker, its session, its next version, its watchdog.
+
+    runner.step()       # a round: everything that is due
+
+A worker that dies is started again at the head of the tape; one whose strategy does not come back from a
+record is killed. A new version runs in a fresh worker and takes over at a tape boundary, once it has loaded
+and its `init` has run: until then, and if it does not, the old one goes on.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from config import Config, StrategyEntry, resolve
+from logger import log_lines
+from runtime.lanes import actions_path
+from runtime.loop import Backoff
+from runtime.run_folder import run_folder
+from runtime.versions import keep_version
+from shared_memory_utils import Doorbell, tape_name
+from Strategy.channel import CLOSED
+from Strategy.dialer import Call, Dialer
+from Strategy.messages import (
+    Failed,
+    Fork,
+    Join,
+    Leave,
+    Left,
+    Lines,
+    Loaded,
+    Lost,
+    Message,
+    Session,
+    Started,
+    Status,
+)
+from Strategy.nursery import Nursery, Worker
+from trading_lib.order_wire import Welcome
+from trading_lib.strategy_file import version_files, version_of
+
+LOAD_S: Final = 20.0  # to fork, import and init, at most
+TRACE_S: Final = 0.2  # to say where it hangs, before it is killed
+SAMPLE_S: Final = 1.0  # between two looks at where a slow strategy is
+DEATHS: Final = 3  # within …
+DEATHS_S: Final = 60.0  # … so many seconds: then it is left alone until its file is saved
+SETTLED_S: Final = 1.0  # a worker that lived for so long did not die of being started
+PRINTS_A_SECOND: Final = 200  # lines of a strategy's output that are logged; the rest is counted
+
+
+class State(Enum):
+    """What a strategy is doing, for a person."""
+
+    WAITING = "waiting"  # for a market
+    LOADING = "loading"
+    JOINING = "joining"  # its ledger is asked
+    RUNNING = "running"
+    BROKEN = "broken"  # its file cannot be run, until it is saved again
+    STOPPED = "stopped"  # for good, or until it is saved again
+    LEFT = "left"
+
+
+class Version:
+    """A strategy file as it was read once."""
+
+    def __init__(self, path: Path) -> None:
+        self.files = version_files(path)
+        self.source = self.files[path.name]
+        self.name = version_of(self.files)
+
+
+class Runner:
+    """One configured strategy. Owns its workers, its dialer and its doorbell.
+
+    `ready(text)` is called when it has joined for the first time on a tape.
+    """
+
+    def __init__(
+        self,
+        entry: StrategyEntry,
+        config: Config,
+        config_json: bytes,
+        nursery: Nursery,
+        log: logging.Logger,
+        ready: Callable[[str], None],
+    ) -> None:
+        section = config.Strategy
+        self.entry = entry
+        self.path = resolve(entry.path)
+        self.state = State.WAITING
+        self.error = ""  # why it does not run, or why its newest version does not
+        self.version = ""
+        self.reloads = self.restarts = 0
+        self._config = config
+        self._config_json = config_json
+        self._nursery = nursery
+        self._log = log
+        self._ready = ready
+        self._dialer = Dialer(section.order_manager_host, section.order_manager_port, entry.id, log)
+        self._bell: Doorbell | None = None
+        self._run_id = self._token = ""
+        self._tail: Callable[[], int] = lambda: 0
+        self._begin_at = 0
+        self._worker: Worker | None = None
+        self._next: Worker | None = None  # another version, getting ready
+        self._next_version: Version | None = None
+        self._running: Version | None = None
+        self._loaded: set[int] = set()  # workers that wait for a lane
+        self._first_join = True
+        self._taking_over = False  # the old version has been told to leave
+        self._backoff = Backoff()
+        self._deaths: list[float] = []
+        self._hanging_since = 0.0
+        self._sampled_at = 0.0
+        self.slow = ""  # where a slow strategy was seen
+        self.before = Status()  # of workers that are gone
+        self._prints = Counter[int]()  # lines by second
+        self.prints_dropped = 0
+
+    # ----------------------------------------------------------------------------------------- the market
+
+    def begin(self, run_id: str, token: str, seq: int, tail: Callable[[], int]) -> None:
+        """There is a market: run on it from record `seq` on."""
+        self._run_id, self._token, self._tail = run_id, token, tail
+        self._bell = Doorbell(tape_name(self._config.Strategy.shared_memory_name))
+        self._begin_at, self._first_join = seq, True
+        self.state, self.error = State.LOADING, ""
+        self._deaths.clear()
+        self._load()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it runs, or will not without somebody's doing."""
+        return self.state in (State.RUNNING, State.BROKEN, State.STOPPED)
+
+    @property
+    def gone(self) -> bool:
+        """Whether no worker of it is left."""
+        return self._worker is None
+
+    def end(self, *, drain: bool) -> None:
+        """Have it leave the market; `drain`: after what is on the tape now."""
+        self._dialer.cancel()
+        if self._next is not None:
+            self._bury(self._next)
+            self._next = None
+        if self._worker is not None:
+            self._worker.send(Leave(drain))
+            self.ring()
+
+    def leave(self) -> None:
+        """Let go of the market, whatever still runs on it."""
+        for worker in (self._worker, self._next):
+            if worker is not None:
+                self._bury(worker)
+        self._worker = self._next = self._running = None
+        self._taking_over = False
+        self._loaded.clear()
+        self._dialer.cancel()
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
+        self.state = State.WAITING
+
+    def close(self) -> None:
+        """The end."""
+        self.leave()
+        self._dialer.close()
+
+    def ring(self) -> None:
+        """Wake its worker: there is something to hear."""
+        if self._bell is not None:
+            self._bell.ring()
+
+    # ------------------------------------------------------------------------------------------- versions
+
+    def changed(self) -> None:
+        """Its file, or one beside it, was saved: run that version, if it is another one."""
+        if self._bell is None:
+            return
+        try:
+            version = Version(self.path)
+        except OSError:
+            return  # an editor is replacing it: there will be another change
+        wanted = self._next_version or self._running
+        if wanted is not None and version.name == wanted.name and self.state is not State.STOPPED:
+            return
+        self._deaths.clear()
+        self._start_version(version)
+
+    def _load(self) -> None:
+        try:
+            version = Version(self.path)
+        except OSError as fault:
+            self._break(f"{self.path}: {fault.strerror}")
+            return
+        self._start_version(version)
+
+    def _start_version(self, version: Version) -> None:
+        if self._next is not None:
+            self._bury(self._next)
+        self._next, self._next_version = None, version
+        if self._worker is None:
+            self.state = State.LOADING
+
+    def _fork(self, version: Version) -> Worker:
+        folder = run_folder(self._config, self._run_id)
+        keep_version(folder, self.path.name, version.files)
+        assert self._bell is not None
+        bell = self._bell
+
+        def order(number: int) -> Fork:
+            return Fork(
+                number,
+                self._config_json,
+                self.entry.id,
+                str(self.path),
+                version.source,
+                self._config.Strategy.shared_memory_name,
+                bell.page,
+                str(actions_path(self._config, self._run_id)),
+            )
+
+        return self._nursery.fork(order, bell.fd)
+
+    def _break(self, error: str) -> None:
+        """This version cannot be run; the old one, if there is one, goes on."""
+        self.error = error
+        self._next_version = None
+        if self._worker is None:
+            self.state = State.BROKEN
+            self._log.error("%s cannot run: %s", self.entry.id, error)
+        else:
+            self._log.error("%s: the new version cannot run, the old one goes on: %s", self.entry.id, error)
+
+    # --------------------------------------------------------------------------------------------- rounds
+
+    def step(self) -> None:
+        """Everything that is due."""
+        if self._bell is None:
+            return
+        wanted = self._next_version if self._next is None and not self._backoff.wait else None
+        if wanted is not None and self._nursery.ready:
+            self._next = self._fork(wanted)
+        for worker in (self._next, self._worker):
+            if worker is not None:
+                self._hear(worker)
+        for worker in (self._next, self._worker):
+            if worker is not None and worker.gone:
+                worker.kill()  # whoever says nothing more, or what is no message
+            if worker is not None and not worker.alive:
+                self._died(worker)
+        self._connect()
+        self._watch()
+
+    def _hear(self, worker: Worker) -> None:
+        self._log_output(worker)
+        while worker.messages:
+            message = worker.messages.popleft()
+            self._take(worker, message)
+
+    def _log_output(self, worker: Worker) -> None:
+        printed, worker.printed = worker.printed, []
+        if not printed:
+            return
+        second = int(time.monotonic())
+        room = max(0, PRINTS_A_SECOND - self._prints[second])
+        self._prints = Counter({second: self._prints[second] + len(printed)})
+        self.prints_dropped += max(0, len(printed) - room)
+        log_lines(self._log, [f"{self.entry.id}: {line}" for line in printed[:room]])
+
+    def _take(self, worker: Worker, message: Message) -> None:
+        match message:
+            case Loaded():
+                self._loaded.add(worker.number)
+                self._take_over()
+            case Failed(error):
+                self._failed(worker, error)
+            case Started(next_seq):
+                self._started(next_seq)
+            case Lost(told, why):
+                if worker is self._worker and not self._taking_over:
+                    self._log.info("order link of %s lost: %s", self.entry.id, why)
+                    self._dialer.call(Call(self._token, "again", told))
+            case Left(next_seq):
+                self._left(worker, next_seq)
+            case Lines(level, lines):
+                if level:
+                    for line in lines:
+                        self._log.log(level if level in (10, 20, 30, 40) else logging.INFO, "%s", line)
+                else:
+                    log_lines(self._log, lines)
+
+    # ------------------------------------------------------------------------------------------- sessions
+
+    def _take_over(self) -> None:
+        """A version has loaded: it gets the lane, after the one that has it now has left it."""
+        assert self._next_version is not None
+        if self._worker is None:
+            number = self._begin_at if self._first_join else self._tail()
+            self._ask_for_lane(number, reload=False)
+        else:
+            self._taking_over = True
+            self._dialer.cancel()
+            self._worker.send(Leave(drain=False))
+            self.ring()
+
+    def _ask_for_lane(self, number: int, *, reload: bool) -> None:
+        assert self._next_version is not None
+        self.state = State.JOINING
+        self._dialer.call(Call(self._token, "new", number, self._next_version.name, reload))
+
+    def _connect(self) -> None:
+        found = self._dialer.look()
+        if found is None:
+            if (
+                self._dialer.refused
+                and self._dialer.calling is not None
+                and self._dialer.calling.mode == "again"
+            ):
+                self._begin_anew(self._dialer.refused)
+            return
+        connection, welcome = found
+        if self.state is State.JOINING and self._next is not None:
+            self._join(connection.fileno(), welcome)
+        elif self._worker is not None:
+            self._worker.send(Session(welcome.rest), (connection.fileno(),))
+            self.ring()
+        connection.close()
+
+    def _join(self, session: int, welcome: Welcome) -> None:
+        worker = self._next
+        assert worker is not None
+        self._worker, self._running = worker, self._next_version
+        self._next = self._next_version = None
+        self._loaded.discard(worker.number)
+        worker.send(Join(welcome.next_seq, welcome.lane, welcome.rest), (session,))
+
+    def _started(self, next_seq: int) -> None:
+        assert self._running is not None
+        self.state = State.RUNNING
+        reloaded = self._taking_over
+        self._taking_over = False
+        self.version, self.error = self._running.name, ""
+        if self._first_join:
+            self._first_join = False
+            name = self._config.Strategy.shared_memory_name
+            self._ready(f"{self.entry.id} on tape {name} of run {self._run_id}, from record {next_seq}")
+        elif reloaded:
+            self.reloads += 1
+            self._log.warning("%s: version %s from record %d on", self.entry.id, self.version, next_seq)
+        else:
+            self._log.warning("%s started again, from record %d", self.entry.id, next_seq)
+
+    def _begin_anew(self, why: str) -> None:
+        """The ledger does not want this host back: a fresh one, with the ledger's position."""
+        self._log.warning("%s begins anew: %s", self.entry.id, why)
+        assert self._worker is not None
+        self._again(self._worker)
+
+    # ------------------------------------------------------------------------------------------------ ends
+
+    def _failed(self, worker: Worker, error: str) -> None:
+        """It does not load, or its `init` raises."""
+        if worker is self._next:
+            self._bury(worker)
+            self._next = None
+            self._break(error)
+        else:  # its init has run, and runs no more: at an epoch, or with the lane it got
+            self._bury(worker)
+            self._worker = None
+            self.state, self.error = State.STOPPED, error
+            self._log.error("%s STOPPED: %s", self.entry.id, error)
+
+    def _left(self, worker: Worker, next_seq: int) -> None:
+        if worker is not self._worker:
+            return
+        self._retire(worker)
+        self._worker = None
+        if self._taking_over and self._next is not None:
+            self._ask_for_lane(next_seq, reload=True)
+        else:
+            self.state = State.LEFT
+
+    def _died(self, worker: Worker) -> None:
+        """It ended without a word."""
+        self._hear(worker)
+        if worker not in (self._worker, self._next):
+            return
+        how = _how(worker)
+        if worker is self._next:
+            self._bury(worker)
+            self._next = None
+            if self._worker is not None or not self._too_often():
+                self._backoff.failed()
+                if self._worker is not None:
+                    self._break(f"it died while it was loaded ({how})")
+                return
+            self._give_up(how)
+            return
+        self._log.error("%s died (%s)", self.entry.id, how)
+        self._again(worker, how)
+
+    def _again(self, worker: Worker, how: str = "") -> None:
+        """A fresh worker of the same version, at the head of the tape; not for ever."""
+        self._retire(worker)
+        self._worker = None
+        if how and self._too_often():
+            self._give_up(how)
+            return
+        self.restarts += 1
+        if self._next is not None and self._next.number in self._loaded:
+            self._taking_over = False
+            self._ask_for_lane(self._tail(), reload=False)
+            return
+        self._next_version = self._next_version or self._running
+        self.state = State.LOADING
+
+    def _too_often(self) -> bool:
+        now = time.monotonic()
+        self._deaths = [*(then for then in self._deaths if now - then < DEATHS_S), now]
+        return len(self._deaths) > DEATHS
+
+    def _give_up(self, how: str) -> None:
+        self._next_version = None
+        self.state = State.STOPPED
+        self.error = f"it keeps dying: {how}" + (f"; {self.error}" if self.error else "")
+        self._log.error("%s STOPPED until it is saved again: %s", self.entry.id, self.error)
+
+    def _retire(self, worker: Worker) -> None:
+        """Keep its counts, and let it go."""
+        self.before = _sum(self.before, worker.status)
+        self._bury(worker)
+
+    def _bury(self, worker: Worker) -> None:
+        self._log_output(worker)
+        self._loaded.discard(worker.number)
+        self._nursery.bury(worker)
+
+    # -------------------------------------------------------------------------------------------- watchdog
+
+    def _watch(self) -> None:
+        section = self._config.Strategy
+        worker = self._worker
+        if worker is not None:
+            if worker.status.diverged and self.state is State.RUNNING:
+                self.state = State.STOPPED
+                self.error = f"its ledger differs: {worker.status.diverged}"
+                self._log.error("%s STOPPED: %s", self.entry.id, self.error)
+            busy = worker.pulse.busy_s
+            if busy > section.hang_s:
+                self._hangs(worker, busy)
+                return
+            self._sample(worker, busy > section.budget_ms / 1000 * worker.pulse.records)
+        self._hanging_since = 0.0
+        loading = self._next
+        if loading is not None and loading.number not in self._loaded:
+            self._watch_loading(loading)
+
+    def _watch_loading(self, worker: Worker) -> None:
+        """A file that does not come back from being imported is none that can be run."""
+        if worker.pulse.busy_s < max(LOAD_S, self._config.Strategy.hang_s):
+            return
+        if not worker.trace and worker.pulse.busy_s < LOAD_S + TRACE_S:
+            worker.ask_where()
+            return
+        where = f", at {worker.trace}" if worker.trace else ""
+        self._bury(worker)
+        self._next = None
+        self._break(f"it was not loaded within {LOAD_S:g} s{where}")
+
+    def _hangs(self, worker: Worker, busy: float) -> None:
+        """Ask where, wait a moment for the answer, then kill."""
+        now = time.monotonic()
+        if not self._hanging_since:
+            self._hanging_since = now
+            worker.ask_where()
+            return
+        if not worker.trace and now - self._hanging_since < TRACE_S:
+            return
+        self._hanging_since = 0.0
+        where = f", at {worker.trace}" if worker.trace else ""
+        self.error = f"it did not come back for {busy:.1f} s{where}: killed"
+        self._log.error("%s %s", self.entry.id, self.error)
+        worker.kill()
+        self._again(worker, self.error)
+
+    def _sample(self, worker: Worker, slow: bool) -> None:
+        """Where a strategy is that is over its budget: now and then."""
+        if worker.trace:
+            self.slow, worker.trace = worker.trace, ""
+            limit = self._config.Strategy.budget_ms
+            self._log.warning("%s is slow: over %g ms for a record, at %s", self.entry.id, limit, self.slow)
+        elif slow and time.monotonic() - self._sampled_at > SAMPLE_S:
+            self._sampled_at = time.monotonic()
+            worker.ask_where()
+
+    # ---------------------------------------------------------------------------------------------- status
+
+    @property
+    def counts(self) -> Status:
+        """Everything counted since this part began."""
+        return _sum(self.before, self._worker.status) if self._worker is not None else self.before
+
+    def status(self) -> dict[str, Any]:
+        """For the supervisor."""
+        counts, worker = self.counts, self._worker
+        lag = 0
+        if self.state is State.RUNNING and worker is not None:
+            lag = max(0, self._tail() - worker.status.cursor)
+        elif self.state in (State.LOADING, State.JOINING) and self._first_join:
+            lag = self._tail() - self._begin_at
+        denials = dict(worker.denials.counts) if worker is not None and worker.denials is not None else {}
+        return {
+            "strategy": self.entry.id,
+            "state": self.state.value,
+            "version": self.version,
+            "error": self.error,
+            "reloads": self.reloads,
+            "restarts": self.restarts,
+            "pid": worker.pid if worker is not None else None,
+            "slow_at": self.slow,
+            "lag": lag,
+            "denied_calls": denials,
+            "not_enforced": worker.missing if worker is not None else (),
+            "lines_dropped": self.prints_dropped,
+            **msgspec.structs.asdict(counts),
+        }
+
+
+_ADDED: Final = (
+    *("ticks", "news", "epochs", "orders", "fills", "denied"),
+    *("missed", "errors", "over_budget", "not_drained"),
+)
+
+
+def _how(worker: Worker) -> str:
+    code = worker.exit_status
+    assert code is not None
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return how if worker.gone in ("", CLOSED) else f"{worker.gone}; {how}"
+
+
+def _sum(before: Status, now: Status) -> Status:
+    """Counts add up; what is no count is the newer one's."""
+    added = {name: getattr(before, name) + getattr(now, name) for name in _ADDED}
+    counters = Counter(before.counters)
+    counters.update(now.counters)
+    return msgspec.structs.replace(
+        now,
+        **added,
+        last_error=now.last_error or before.last_error,
+        slowest_ms=max(before.slowest_ms, now.slowest_ms),
+        counters=dict(counters),
+    )
