@@ -86,9 +86,10 @@ class Worker:
             readable=(str(Path(self._order.path).parent),), memory_mb=section.memory_mb, files=DESCRIPTORS
         )
         report = sandbox.lock_down(limits, self._descriptors())
-        counted = report.notify_fd is not None
-        self._channel.send(Locked(counted, report.missing), [report.notify_fd] if counted else [])
-        if report.notify_fd is not None:
+        if report.notify_fd is None:
+            self._channel.send(Locked(False, report.missing))
+        else:
+            self._channel.send(Locked(True, report.missing), [report.notify_fd])
             os.close(report.notify_fd)
 
     def _descriptors(self) -> Sequence[int]:
