@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from OrderManager import records
-from OrderManager.journal import JournalReader
+from OrderManager.journal import JournalError, JournalReader
 from trading_lib.lane_state import LaneHead
 from trading_lib.models import Account, Report
 
@@ -23,6 +25,7 @@ class JournalFeed:
     """Follows a journal, from its first record on. Owns the file. Raises JournalError."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._reader = JournalReader(path)
         self._pending: dict[str, list[records.JournalRecord]] = {}  # by strategy, without a head so far
 
@@ -33,7 +36,10 @@ class JournalFeed:
             return None
         facts: list[Fact] = []
         for number, payload in read:
-            record = records.decode(payload)
+            try:
+                record = records.decode(payload)
+            except msgspec.DecodeError as fault:
+                raise JournalError(self._path, f"record {number} is of another version: {fault}") from None
             match record:
                 case Report() | Account():
                     self._pending.setdefault(record.strategy_id, []).append(record)

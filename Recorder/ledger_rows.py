@@ -17,11 +17,10 @@ import msgspec
 from OrderManager import records
 from Recorder.run_files import COLUMNS, POSITION
 from Recorder.writers import Retraced
-from trading_lib.models import Account, Order, Report
+from trading_lib.models import MANUAL, Account, Order, Report
 from trading_lib.money import exact
 from trading_lib.portfolio import Portfolio
 
-MANUAL: Final = "manual"  # the strategy of plain clients
 BPS_DIGITS: Final = 9  # a float price is exact to some 1e-12 bps
 Cells = tuple[object, ...]
 

@@ -64,18 +64,23 @@ class Recording:
         section = config.Recorder
         limit = section.rotate_mb * MB
         self.folder = folder
-        self._lock = _lock(folder)
         self._config = config
-        self.tape = TapeFile(folder, run_id, limit, section.keep_files)
-        state = _read_state(folder)
-        self._survey = Survey(folder, state.survey if state else None)
-        self._events = EventLog(
-            folder,
-            limit,
-            section.keep_files,
-            ticks=section.ticks_in_events,
-            state=state.events if state else None,
-        )
+        with contextlib.ExitStack() as owned:  # if one cannot be opened, the others are closed
+            owned.callback(os.close, _lock(folder))
+            self.tape = TapeFile(folder, run_id, limit, section.keep_files)
+            owned.callback(self.tape.close)
+            state = _read_state(folder)
+            self._survey = Survey(folder, state.survey if state else None)
+            owned.callback(self._survey.close)
+            self._events = EventLog(
+                folder,
+                limit,
+                section.keep_files,
+                ticks=section.ticks_in_events,
+                state=state.events if state else None,
+            )
+            owned.callback(self._events.close)
+            self._owned = owned.pop_all()
         self._rows: LedgerRows | None = None
         self._finished = False  # and the rows' files closed
         self._feed: JournalFeed | None = None
@@ -251,14 +256,11 @@ class Recording:
 
     def close(self) -> None:
         """Let go of the files, whole or not: a successor goes on."""
-        self.tape.close()
-        self._survey.close()
-        self._events.close()
         if self._feed is not None:
             self._feed.close()
         if self._rows is not None and not self._finished:
             self._rows.close()
-        os.close(self._lock)
+        self._owned.close()
 
 
 def _lock(folder: Path) -> int:
@@ -273,7 +275,8 @@ def _lock(folder: Path) -> int:
 
 
 def _read_state(folder: Path) -> State | None:
+    """None if there is none, or another version's: then everything is made from the tape and the journal again."""
     try:
         return _state((folder / STATE).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, msgspec.DecodeError):
         return None

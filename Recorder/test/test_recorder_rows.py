@@ -14,8 +14,9 @@ from config import Config, parse_config
 from OrderManager import records
 from OrderManager.journal import Journal
 from Recorder.ledger_rows import Frontier, LedgerRows, slippage_bps
-from Recorder.recording import Recording, RecordingInUse
+from Recorder.recording import STATE, Recording, RecordingInUse
 from Recorder.run_files import load_run
+from Recorder.tape_file import NotATape
 from Recorder.test.ledger_life import NAMES, life, make_tape
 from shared_memory_utils import RECORD, RECORD_DTYPE
 from trading_lib.lane import Record
@@ -262,3 +263,37 @@ def test_two_recorders_of_one_run_do_not_mix(tmp_path: Path) -> None:
         Recording(tmp_path, config(), "run")
     run.finish()
     Recording(tmp_path, config(), "run").close()
+
+
+# ------------------------------------------------------------------------------------- of another version
+
+
+def test_a_checkpoint_of_another_version_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    plain = Run(tmp_path / "plain", 5).finish()
+    (tmp_path / "run").mkdir()
+    run = Run(tmp_path / "run", 5)
+    run.records(100)
+    run.recording.step()
+    run.recording.close()
+    (run.folder / STATE).write_bytes(b"something else")
+    run.recording = Recording(run.folder, config(), "run", live=True)
+    assert run.finish() == plain
+
+
+def test_a_journal_of_another_version_is_a_reason_not_a_crash(tmp_path: Path) -> None:
+    run = Run(tmp_path, 5)
+    run.journals(3)
+    run.journal.append(b'["future",1]')
+    run.journal.write()
+    while run.recording.step():
+        pass
+    assert "record 3 is of another version" in run.recording.journal_fault
+    run.close()
+
+
+def test_a_recording_that_cannot_begin_leaves_the_run_to_others(tmp_path: Path) -> None:
+    (tmp_path / "tape.bin").write_bytes(b"not a tape" * 100)
+    for _ in range(2):  # the second is not told that somebody is at work
+        with pytest.raises(NotATape):
+            Recording(tmp_path, config(), "run")
