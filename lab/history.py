@@ -50,12 +50,14 @@ class History(msgspec.Struct):
 class Histories(msgspec.Struct):
     """A run's, by strategy. `manual` counts plain clients' orders, which nobody can replay.
 
-    `began_anew` is the text of a note that the tape's numbers began again, which ends what can be replayed.
+    `began_anew`: the tape's numbers began again, which ends what can be replayed. The journal speaks of records
+    up to `last_seq`.
     """
 
     strategies: dict[str, History]
     manual: int = 0
     began_anew: bool = False
+    last_seq: int = 0
 
 
 def read_histories(run: Path) -> Histories:
@@ -75,6 +77,7 @@ def _take(found: Histories, record: records.JournalRecord) -> None:
     if isinstance(record, records.Taken | records.Note) and record.strategy_id == MANUAL:
         found.manual += isinstance(record, records.Taken)
     elif isinstance(record, records.Taken):
+        found.last_seq = max(found.last_seq, record.request.cause_seq + 1)
         _history(found, record.strategy_id).requests.append(record.request)
     elif isinstance(record, records.Note):
         _note(found, _history(found, record.strategy_id), record)

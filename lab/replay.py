@@ -110,10 +110,15 @@ class Replay:
             yield from self._in_order([each.step(rows) for each in self._rehearsals])
             if self.result.difference is not None:
                 return
+        if self._histories.began_anew and not self._stopped:
+            self._stopped = self._from_here("the tape began anew")
+        if self._histories.last_seq > self._records and not self._stopped:
+            self._stopped = self._from_here("the recorded tape ends there, the journal does not")
         if not self._stopped:
             yield from self._in_order([each.finish() for each in self._rehearsals])
-        if self._histories.began_anew and not self._stopped:
-            self._stopped = f"not replayable: from seq {self._records} (the tape began anew)"
+
+    def _from_here(self, why: str) -> str:
+        return f"not replayable: from seq {self._records} ({why})"
 
     def _in_order(self, steps: list[list[Step]]) -> list[Step]:
         """By record, up to the first difference."""
@@ -134,7 +139,7 @@ class Replay:
                 if whole:
                     yield chunk[:whole]
                 if whole < len(chunk):
-                    self._stopped = f"not replayable: from seq {self._records} (records are missing)"
+                    self._stopped = self._from_here("records are missing")
                     return
         finally:
             tape.close()

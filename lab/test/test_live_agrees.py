@@ -11,7 +11,7 @@ from lab import evaluate
 from lab.replay import replay
 from lab.test.live import market, recorded
 
-SAME = ("trades.csv", "equity.csv", "matched_trades.csv", "prices.csv", "inputs.jsonl")
+SAME = ("trades.csv", "equity.csv", "matched_trades.csv", "prices.csv")
 
 
 def manifest(folder: Path) -> dict[str, Any]:
