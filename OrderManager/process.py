@@ -134,7 +134,8 @@ class Office:
         self.denials: Counter[str] = Counter()  # by rule
         self._last_lanes: list[dict[str, Any]] = []  # of the ledger that was closed last
         self._counted: Counter[str] = Counter()  # by ledgers that are closed
-        self._broken = ""  # why the journal cannot be written
+        self._broken = ""  # why the journal cannot be written …
+        self._broken_run = ""  # … of this run: the next one has its own
         self._received: list[Received] = []
         self._reports: list[Report] = []
         section = self._section
@@ -180,16 +181,18 @@ class Office:
 
     def look_for_market(self) -> None:
         """Open the ledger of the run whose tape there is, if there is one."""
-        if self.ledger is not None or self._broken:
+        if self.ledger is not None:
             return
         try:
             market = Market(self._section.shared_memory_name)
         except SegmentError:
             return
         try:
-            if self._part.run_id not in (None, market.run_id):  # another system's, under the same name
+            foreign = self._part.run_id not in (None, market.run_id)  # another system's, under the same name
+            if foreign or market.run_id == self._broken_run:
                 market.close()
                 return
+            self._broken = ""
             folder = open_run_folder(self._config, market.run_id)
             every = self._section.account_every
 
@@ -206,7 +209,7 @@ class Office:
             self._part.log.info("ledger of run %s, from record %d", market.run_id, market.tail)
         except (JournalError, OSError) as fault:
             market.close()
-            self._break(f"the journal cannot be used: {fault}")
+            self._break(market.run_id, f"the journal cannot be used: {fault}")
 
     def _resumed_money(self) -> Mapping[str, PortfolioState]:
         earlier = self._config.run.resume
@@ -217,9 +220,9 @@ class Office:
         except JournalError as fault:
             raise CannotStart(f"run.resume = {earlier!r}: {fault}") from None
 
-    def _break(self, reason: str) -> None:
+    def _break(self, run_id: str, reason: str) -> None:
         """Without a journal nothing is accepted, and everybody hears about it."""
-        self._broken = reason
+        self._broken, self._broken_run = reason, run_id
         self._part.log.error("ORDERS ARE REFUSED: %s", reason)
 
     def _published(self, number: int, record: records.JournalRecord, run_id: str) -> None:
@@ -234,7 +237,7 @@ class Office:
             try:
                 ledger.settle()
             except JournalError as fault:
-                self._break(str(fault))
+                self._break(ledger.market.run_id, str(fault))
         self.events.flush()
         self._log(ledger)
         if ledger is not None and ledger.market.closed:
@@ -274,7 +277,7 @@ class Office:
             if not self._broken:
                 ledger.finish()
         except JournalError as fault:
-            self._break(str(fault))
+            self._break(ledger.market.run_id, str(fault))
         with contextlib.suppress(JournalError):  # one that is broken has been told of
             ledger.close()
         self._part.log.info(

@@ -342,6 +342,23 @@ def test_when_a_tape_ends_its_journal_is_closed_and_the_next_run_gets_its_own(tm
             assert len(taken) == 1
 
 
+def test_a_journal_that_cannot_be_used_is_that_runs_misfortune_not_the_next_ones(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "run-1" / "journal.bin").mkdir(parents=True)
+    with order_manager(tmp_path) as running:
+        running.process.wait_for("ready")
+        with market(running, tmp_path) as m:
+            m.put(173.2)
+            wait_until(lambda: running.logged("ORDERS ARE REFUSED: the journal cannot be used"))
+            with pytest.raises(SessionRefused, match="the journal cannot be used"):
+                OrderManagerClient("127.0.0.1", running.port, strategy="mine", token=m.token).connect()
+        with market(running, tmp_path, "run-2") as m:
+            m.put(173.2)
+            wait_until(lambda: running.logged("ledger of run run-2"))
+            with OrderManagerClient("127.0.0.1", running.port, strategy="mine", token=m.token) as client:
+                client.send_order(Order("AAPL", 1, 173.2, Side.BUY, ts_of(0), 0))
+                assert receive(client, 1) == [(0, 0)]
+
+
 def test_a_tape_that_begins_anew_inside_a_run_goes_on_in_its_journal(tmp_path: Path) -> None:
     with order_manager(tmp_path) as running:
         running.process.wait_for("ready")
