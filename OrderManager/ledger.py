@@ -112,6 +112,8 @@ class Ledger:
             journal = Journal.recover(path, recovery.on_record, self._say_progress)
         except JournalMissing:
             return Journal.create(path, self.market.run_id)
+        except msgspec.DecodeError as fault:
+            raise JournalError(path, f"is of another version: {fault}") from None
         if journal.run_id != self.market.run_id:
             journal.close()
             raise JournalError(path, f"is of run {journal.run_id}")

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from OrderManager import records
-from OrderManager.journal import JournalReader
+from OrderManager.journal import JournalError, JournalReader
 from OrderManager.lane_desk import LaneDesk
 from trading_lib.broker import Terms
 from trading_lib.lane import Lane
@@ -86,7 +86,10 @@ def final_money(path: Path) -> dict[str, PortfolioState]:
     """Every strategy's portfolio at the end of a run, from its journal. Raises JournalError."""
     recovery = Recovery(lambda strategy_id: Lane(strategy_id, Terms(), Limits()))
     with JournalReader.from_checkpoint(path) as reader:
-        while found := reader.read():
-            for number, payload in found:
-                recovery.on_record(number, payload)
+        try:
+            while found := reader.read():
+                for number, payload in found:
+                    recovery.on_record(number, payload)
+        except msgspec.DecodeError as fault:
+            raise JournalError(path, f"is of another version: {fault}") from None
     return {name: desk.lane.portfolio.state() for name, desk in recovery.desks.items()}

@@ -16,9 +16,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from OrderManager import records
-from OrderManager.journal import JournalReader
+from OrderManager.journal import Journal, JournalError, JournalReader
 from OrderManager.ledger import REQUESTS_AT_ONCE
-from OrderManager.test.ledger_room import STEP, SYMBOLS, Client, Room, Tape, cancel, limit, order, tape, ts_of
+from OrderManager.recovery import final_money
+from OrderManager.test.ledger_room import (
+    RUN_ID,
+    STEP,
+    SYMBOLS,
+    Client,
+    Room,
+    Tape,
+    cancel,
+    limit,
+    order,
+    tape,
+    ts_of,
+)
 from testing.harness import segment_name
 from trading_lib.broker import Terms
 from trading_lib.lane import Lane, Request
@@ -438,3 +451,13 @@ def test_a_tape_that_begins_anew_inside_a_run_ends_the_epoch_and_ids_begin_again
         room.stop()
     finally:
         new.close()
+
+
+def test_a_journal_of_another_version_is_refused_with_its_name(tmp_path: Path, market: Tape) -> None:
+    path = tmp_path / "journal.bin"
+    with Journal.create(path, RUN_ID) as journal:
+        journal.append(b'["future",1]')
+    with pytest.raises(JournalError, match=r"journal\.bin: is of another version"):
+        Room(tmp_path, market)
+    with pytest.raises(JournalError, match=r"journal\.bin: is of another version"):
+        final_money(path)
