@@ -106,7 +106,6 @@ def evaluate(
     out: str | Path | None = None,
     ticks: bool = False,
     report: bool = True,
-    end: End | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Evaluation:
     """Run strategies over a market in event time.
@@ -114,8 +113,8 @@ def evaluate(
     `strategy`: a strategy file, a module, an entry of a configuration, or several of them; None: those of the
     configuration. `data`: a CSV file; None: the configured market. `config`: a configuration, its file or its
     keys; without `symbols` those of the data. `params`, `seed` and `duration_s` (event time, s) replace those
-    of the configuration. A CSV file without a duration is played once. `end` stops the market where another
-    one was stopped. `progress` hears of every few ten thousand records.
+    of the configuration. A CSV file without a duration is played once. `progress` hears of every few ten
+    thousand records.
 
     `out` is a folder to write everything to: tape.bin, prices.csv and events.jsonl (with `ticks` in it only when
     asked for), and report.html unless `report` is False, beside what `Evaluation.write` writes.
@@ -125,6 +124,19 @@ def evaluate(
     stops it at the next chunk of records, with KeyboardInterrupt.
     """
     subject = subject_of(strategy, data, config, params, seed, duration_s)
+    return evaluate_subject(subject, out=out, ticks=ticks, report=report, progress=progress)
+
+
+def evaluate_subject(
+    subject: Subject,
+    *,
+    out: str | Path | None = None,
+    ticks: bool = False,
+    report: bool = True,
+    end: End | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Evaluation:
+    """The same of what has been said already. `end` stops the market where another one was stopped."""
     if out is not None:
         done = _evaluated(subject, Path(out), end, progress, ticks=ticks, tape=True)
         if report:

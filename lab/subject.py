@@ -20,10 +20,14 @@ LONGEST_ID: Final = 24
 
 
 class Subject(NamedTuple):
-    """A market, strategies and terms; `given` are the modules that were handed over instead of files."""
+    """A market, strategies and terms; `given` are the modules that were handed over instead of files.
+
+    `known` are the versions of those given that have one.
+    """
 
     config: Config
     given: Mapping[str, ModuleType]
+    known: Sequence[Known] = ()
 
     def modules(self) -> dict[str, ModuleType]:
         """The strategies by id, files imported anew. Raises StrategyError."""
@@ -33,11 +37,14 @@ class Subject(NamedTuple):
         }
 
     def versions(self) -> list[Known]:
-        """What the strategy files are now; modules that were handed over have no version."""
+        """What the strategy files are now; a module that was handed over has a version only if it is known."""
         return [
-            Known(entry.id, entry.path, _version(resolve(entry.path)))
-            for entry in self.config.Strategy.entries
-            if entry.id not in self.given
+            *self.known,
+            *(
+                Known(entry.id, entry.path, _version(resolve(entry.path)))
+                for entry in self.config.Strategy.entries
+                if entry.id not in self.given
+            ),
         ]
 
 

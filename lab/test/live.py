@@ -1,5 +1,6 @@
 """Whole systems that record a run, as a person would start them."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ KINDS = {"id": "kinds", "path": "testing/strategies/every_kind.py"}
 CROSSOVER = {"id": "crossover", "path": "strategies/sma_crossover/strategy.py"}
 NEWS = {"id": "news", "path": "strategies/sma_news/strategy.py", "params": {"quantity": 20}}
 PATIENCE_S = 60.0
+SAME = ("trades.csv", "equity.csv", "matched_trades.csv", "prices.csv")  # byte for byte
 
 
 def market(seed: int, **changes: Any) -> dict[str, Any]:
@@ -40,3 +42,12 @@ def recorded(folder: Path, **settings: Any) -> Path:
         assert process.popen.wait(PATIENCE_S) == 0, process.output
     (run,) = folder.glob("runs/*")
     return run
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
+    return found
+
+
+def differing(run: Path, evaluation: Path) -> list[str]:
+    return [name for name in SAME if (run / name).read_bytes() != (evaluation / name).read_bytes()]

@@ -1,6 +1,5 @@
 """A live run and its evaluation: the same files, byte for byte."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,7 @@ import pytest
 
 from lab import evaluate
 from lab.replay import replay
-from lab.test.live import market, recorded
-
-SAME = ("trades.csv", "equity.csv", "matched_trades.csv", "prices.csv")
-
-
-def manifest(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "manifest.json").read_bytes())
-    return found
-
-
-def differing(run: Path, evaluation: Path) -> list[str]:
-    return [name for name in SAME if (run / name).read_bytes() != (evaluation / name).read_bytes()]
+from lab.test.live import differing, manifest, market, recorded
 
 
 def agrees(run: Path, folder: Path) -> None:
