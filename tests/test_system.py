@@ -430,16 +430,33 @@ def test_a_closed_terminal_stops_the_system_in_order(tmp_path: Path) -> None:
         assert running_system.process.stop(signal.SIGHUP) == 0
 
 
-def test_a_strategy_that_never_returns_is_shown_and_dies_with_main(tmp_path: Path) -> None:
+def test_a_strategy_that_never_returns_is_killed_and_said_and_hurts_nobody(tmp_path: Path) -> None:
     stuck = tmp_path / "stuck.py"
     stuck.write_text("def on_tick(ctx, tick):\n    while True:\n        pass\n")
-    tree = system_config(tmp_path, Strategy={"strategies": [{"id": "stuck", "path": str(stuck)}]})
+    calm = {"id": "calm", "path": "strategies/sma_news/strategy.py"}
+    strategies = [{"id": "stuck", "path": str(stuck)}, calm]
+    tree = system_config(tmp_path, Strategy={"strategies": strategies, "hang_s": 0.2})
     with running(["main.py", str(write_config(tmp_path, tree))], tmp_path) as process:
         running_system = System(process, tree, tmp_path)
-        wait_until(
-            lambda: running_system.part("strategy")["state"] == "silent", "the strategy is called silent"
-        )
-        children = psutil.Process(process.pid).children()
+        wait_until(lambda: "stuck STOPPED until it is saved again" in process.output, "it is left alone")
+        assert "at stuck.py line 2 in on_tick: killed" in process.output
+        ticks = running_system.wait_for("strategy", "ticks", 1)["strategies"][1]["ticks"]
+        wait_until(lambda: running_system.part("strategy")["strategies"][1]["ticks"] > ticks)
+        assert running_system.part("strategy")["state"] == "ready"
+        running_system.close()
+        assert process.stop(signal.SIGINT) == 0
+
+
+def test_a_main_that_is_killed_takes_every_process_with_it(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck.py"
+    stuck.write_text("def on_tick(ctx, tick):\n    while True:\n        pass\n")
+    strategies = {"strategies": [{"id": "stuck", "path": str(stuck)}], "hang_s": 60}
+    tree = system_config(tmp_path, Strategy=strategies)
+    with running(["main.py", str(write_config(tmp_path, tree))], tmp_path) as process:
+        running_system = System(process, tree, tmp_path)
+        running_system.wait_for("gateway", "ticks", 1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert any("zygote" in " ".join(child.cmdline()) for child in children)
         running_system.close()
         process.kill()
         _, alive = psutil.wait_procs(children, timeout=20)
