@@ -197,7 +197,7 @@ class Rehearsal:
             recorded = self._recorded[self.same] if self.same < last else None
             if recorded is None and may_lose:
                 self.unsent += 1
-            elif recorded is None or _told(recorded) != _told(made):
+            elif recorded is None or told(recorded) != told(made):
                 seq = min(request.cause_seq for request in (recorded, made) if request is not None)
                 self.difference = self.difference or Difference(self.strategy_id, seq, recorded, made)
                 return
@@ -219,7 +219,7 @@ class Rehearsal:
                 self.difference = Difference(self.strategy_id, recorded.cause_seq, recorded, None)
 
 
-def _told(request: Request) -> Request:
+def told(request: Request) -> Request:
     """A request without the wall clock of its sender."""
     return msgspec.structs.replace(request, sent_wall=0) if isinstance(request, Order) else request
 
