@@ -46,6 +46,8 @@ class Commands(TyperGroup):
 def exit_code(fault: Exception) -> int | None:
     """What a fault that a person can mend ends with; None for one that is ours."""
     from Gateway.providers import DataError
+    from lab.artefacts import NotEmpty
+    from lab.sweep_tasks import SweepFailed
     from OrderManager.journal import JournalError
     from Recorder.run_files import NotARun
     from Recorder.tape_file import NotATape
@@ -54,7 +56,7 @@ def exit_code(fault: Exception) -> int | None:
         return EXIT_CONFIG
     if isinstance(fault, DataError | NotARun | NotATape | JournalError):
         return EXIT_DATA
-    return EXIT_FAILED if isinstance(fault, OSError) else None
+    return EXIT_FAILED if isinstance(fault, OSError | NotEmpty | SweepFailed) else None
 
 
 app = typer.Typer(

@@ -27,7 +27,7 @@ def new_strategy(name: Annotated[str, typer.Argument(help="Letters, digits and _
         raise typer.BadParameter(str(fault)) from None
     print(f"wrote {_shown(file)}")
     print(f"check it:     sim doctor {_shown(file)}")
-    print(f"evaluate it:  sim eval --strategy {_shown(file)} --out {_shown(file.parent)}-evaluation")
+    print(f"evaluate it:  sim eval --strategy {_shown(file)} --out evaluations/{name}")
     print(f"run it:       sim run --strategies {_shown(file.parent)}")
 
 

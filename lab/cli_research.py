@@ -1,19 +1,22 @@
-"""The commands about results: `sim eval`, `sim compare`."""
+"""The commands about results: `sim eval`, `sim compare`, `sim replay`, `sim sweep`."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from lab.arguments import Parameter, duration, parameter
+from lab.arguments import Axis, Parameter, axis, duration, parameter
+from lab.tables import instant
 
 if TYPE_CHECKING:
     from lab.evaluation import Progress
 
 EXIT_CHECK: Final = 3
+NS_PER_S: Final = 1_000_000_000
 
 research = typer.Typer()
 
@@ -45,28 +48,44 @@ def evaluate(
     length: Length = None,
     out: Annotated[Path | None, typer.Option(help="Write trades, equity, events and a report here.")] = None,
     no_ticks: Annotated[bool, typer.Option("--no-ticks", help="No ticks in events.jsonl.")] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(help="As this run was: its configuration and strategies, up to its last record."),
+    ] = None,
+    lookahead: Annotated[
+        bool,
+        typer.Option("--check-lookahead", help="Also without what follows: exits 3 when an order changes."),
+    ] = False,
 ) -> None:
     """Evaluate strategies: the orders and fills of a run, without sockets, as fast as they can.
 
     Without --out nothing is written. The same configuration and seed give the same files, byte for byte.
     """
     from lab.evaluation import evaluate as run
+    from lab.like import evaluate_like
+    from lab.lookahead import check_lookahead
+    from lab.settings import check_params
+    from lab.subject import subject_of
 
+    what = (config, strategy, params, data, seed, length)
+    if like is not None and (lookahead or any(value is not None for value in what)):
+        raise typer.BadParameter("a run says all of it: --like goes with --out and --no-ticks alone")
+    files = [_file(path) for path in strategy] if strategy else None
+    own = dict(params or [])
+    if own:
+        check_params(subject_of(files, data, config, None, seed, length).config, own)
+    market: dict[str, Any] = {"config": config, "params": own, "seed": seed, "duration_s": length}
     with progress_bar("evaluating") as progress:
-        result = run(
-            [_file(path) for path in strategy] if strategy else None,
-            data,
-            config=config,
-            params=dict(params or []),
-            seed=seed,
-            duration_s=length,
-            out=out,
-            ticks=not no_ticks,
-            progress=progress,
-        )
+        written: dict[str, Any] = {"out": out, "ticks": not no_ticks, "progress": progress}
+        result = run(files, data, **market, **written) if like is None else evaluate_like(like, **written)
     print(result)
     if out is not None:
         print(f"\nwritten to {out}, report: {out / 'report.html'}")
+    if lookahead:
+        found = check_lookahead(files, data, **market)
+        print(f"\n{found}")
+        if not found.ok:
+            raise typer.Exit(EXIT_CHECK)
     raise typer.Exit(1 if result.errors else 0)
 
 
@@ -94,9 +113,130 @@ def progress_bar(what: str) -> "Iterator[Callable[[Progress], None] | None]":
         yield show
 
 
+@contextmanager
+def counting(what: str) -> "Iterator[Callable[[int, int], None] | None]":
+    """So many done of so many, on a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 @research.command(epilog="Example:  sim compare runs/20260102-143000-4711 evaluations/first")
 def compare(folders: Annotated[list[Path], typer.Argument(help="Folders of runs and evaluations.")]) -> None:
     """Show the metrics of runs and evaluations side by side, and what else differs between them."""
     from lab.compare import compare as table
 
     print(table(folders))
+
+
+@research.command(epilog="Example:  sim diff runs/20260102-143000-4711 evaluations/first")
+def diff(
+    a: Annotated[Path, typer.Argument(help="A run's folder, or an evaluation's.")],
+    b: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Compare two runs or evaluations up to the first event that differs. Exits 3 when there is one."""
+    from lab.diff import diff as first_difference
+
+    found = first_difference(a, b)
+    print(found if found is not None else "the same: every record, every order, every row")
+    raise typer.Exit(0 if found is None else EXIT_CHECK)
+
+
+@research.command(epilog="Example:  sim replay runs/20260102-143000-4711 --step")
+def replay(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    step: Annotated[
+        bool, typer.Option("--step", help="Print each order with the record that caused it.")
+    ] = False,
+    speed: Annotated[
+        float | None, typer.Option(min=1e-6, help="Event seconds per second; without it as fast as it can.")
+    ] = None,
+) -> None:
+    """Run a recorded run's strategies, as they were, over its tape. Exits 3 unless they make the same orders."""
+    from lab.replay import Replay
+
+    again = Replay(run)
+    pace = _Pace(speed)
+    for made in again:
+        pace.wait(made.ts)
+        if step:
+            print(f"{instant(made.ts)}  record {made.seq:>9}  {made.strategy_id}: {made.request}", flush=True)
+    print(again.result)
+    raise typer.Exit(0 if again.result.same else EXIT_CHECK)
+
+
+class _Pace:
+    """Lets event time pass at a speed; without one at once."""
+
+    def __init__(self, speed: float | None) -> None:
+        self._speed = speed
+        self._began: tuple[float, int] | None = None
+
+    def wait(self, ts: int) -> None:
+        """Until it is that time, counted from the first."""
+        if self._speed is None:
+            return
+        if self._began is None:
+            self._began = (time.monotonic(), ts)
+        due = self._began[0] + (ts - self._began[1]) / NS_PER_S / self._speed
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+@research.command(
+    epilog="Example:  sim sweep --strategy strategies/sma_crossover --param fast=5:20:5 --param slow=20:60:20"
+    " --data data/market_data-1.csv"
+)
+def sweep(
+    axes: Annotated[
+        list[Axis],
+        typer.Option(
+            "--param", parser=axis, metavar="NAME=FROM:TO:STEP", help="Or NAME=A,B,C. May be given again."
+        ),
+    ],
+    config: Configuration = None,
+    strategy: Annotated[
+        Path | None, typer.Option(help="A file or its folder, not the configured one.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A CSV file, instead of the configured market.")] = None,
+    length: Length = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The first seed.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, help="Try each combination on so many seeds.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Processes.")] = 1,
+    where: Annotated[
+        str | None, typer.Option(help="Only combinations for which this holds: 'fast < slow'.")
+    ] = None,
+    split: Annotated[
+        float, typer.Option(min=0.05, max=1.0, help="The share of the time that is in-sample.")
+    ] = 0.7,
+    baseline: Annotated[bool, typer.Option(help="Compare with entries at random.")] = True,
+) -> None:
+    """Try every combination of parameters, and say what the best of them is worth.
+
+    They are ranked by their Sharpe ratio in the first part of the time; the rest shows what is left of it.
+    """
+    from lab.conditions import BadCondition, condition
+    from lab.settings import check_params
+    from lab.subject import subject_of
+    from lab.sweep import Plan
+    from lab.sweep import sweep as run
+
+    values = dict(axes)
+    subject = subject_of(_file(strategy) if strategy else None, data, config, None, seed, length)
+    check_params(subject.config, values)
+    if len(subject.config.Strategy.entries) > 1:
+        raise typer.BadParameter("a sweep is of one strategy: name it with --strategy")
+    first = subject.config.run.seed
+    plan = Plan(subject.config, values, tuple(range(first, first + seeds)), split)
+    try:
+        holds = condition(where, values) if where is not None else None
+        with counting("evaluations") as progress:
+            result = run(plan, holds, jobs=jobs, baseline=baseline, progress=progress)
+    except BadCondition as fault:
+        raise typer.BadParameter(f"--where {fault}") from None
+    print(result)

@@ -127,7 +127,7 @@ def _check_fact(
 
 def _check_params(tree: ast.Module, contexts: set[str], name: str) -> Iterator[Finding]:
     """Parameters that are asked for and not in PARAMS: nobody would find out that they exist."""
-    declared = _declared_params(tree)
+    declared = declared_params(tree)
     if declared is None:
         return
     for node in ast.walk(tree):
@@ -145,7 +145,7 @@ def _check_params(tree: ast.Module, contexts: set[str], name: str) -> Iterator[F
             yield warning(f"{name}:{node.lineno}", f"{asked} is not in PARAMS", did_you_mean(asked, declared))
 
 
-def _declared_params(tree: ast.Module) -> list[str] | None:
+def declared_params(tree: ast.Module) -> list[str] | None:
     """The keys of PARAMS; None where there is none, or it is not written out."""
     for node in tree.body:
         if (

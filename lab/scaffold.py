@@ -25,12 +25,14 @@ def on_tick(ctx, tick):  # for every tick: tick.symbol, tick.price, tick.ts
         ctx.averages[tick.symbol] = ctx.indicator.SMA(ctx.get_param("window", 20))
     average = ctx.averages[tick.symbol].update(tick.price)
     if average is None:  # fewer than `window` prices so far
-        return ctx.no_trade("warming up")
+        ctx.no_trade("warming up")
+        return
     quantity = ctx.get_param("quantity", 10)
     wanted = quantity if tick.price > average else -quantity
     change = wanted - ctx.position()  # what is held, and what is on its way
     if change == 0:
-        return ctx.no_trade("already in position")
+        ctx.no_trade("already in position")
+        return
     ctx.place_market_order("BUY" if change > 0 else "SELL", abs(change))
 '''
 
