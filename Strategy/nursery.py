@@ -149,6 +149,7 @@ class Nursery:
         self._channel: Channel | None = None
         self._backoff = Backoff()
         self._numbers = 0
+        self._lent: list[int] = []  # descriptors on their way to the zygote
         self.workers: dict[int, Worker] = {}
         self.denied: Counter[str] = Counter()  # system calls, of workers that have ended
         self.restarts = -1
@@ -158,7 +159,7 @@ class Nursery:
         """Whether a worker can be asked for now; starts a zygote when it is time to."""
         if self._channel is None and not self._backoff.wait:
             self._start()
-        return self._channel is not None
+        return self._channel is not None and not self._channel.unsent
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -191,6 +192,7 @@ class Nursery:
     def _watch_zygote(self) -> None:
         assert self._channel is not None
         self._loop.set_events(self._channel, READ | WRITE if self._channel.unsent else READ)
+        self._close_lent()
 
     def _hear(self, message: Forked | Exited) -> None:
         worker = self.workers.get(message.number)
@@ -208,6 +210,7 @@ class Nursery:
         self._loop.remove(self._channel)
         self._channel.close()
         self._channel = None
+        self._close_lent()
         self._process.kill()
         code = self._process.wait()
         self._log.error("the zygote of the strategies has died (exit code %d): a new one is started", code)
@@ -231,20 +234,19 @@ class Nursery:
         with contextlib.suppress(ChannelClosed):  # noticed by the loop
             self._channel.send(order, [theirs.fileno(), writing, bell_fd, pulse_fd])
             self._watch_zygote()
-        self._forget_when_sent(theirs, writing, pulse_fd)
+        self._lent += [theirs.detach(), writing, pulse_fd]
+        self._close_lent()
         self.workers[order.number] = worker
         self._loop.add(worker.channel, lambda mask: self._on_worker(worker, mask))
         self._loop.add(reading, lambda _: self._on_output(worker))
         return worker
 
-    def _forget_when_sent(self, theirs: socket.socket, *descriptors: int) -> None:
-        """Close our copies: at once, for what the kernel has taken holds its own."""
-        assert self._channel is not None
-        if self._channel.unsent:
-            raise OSError("the zygote takes no orders")
-        theirs.close()
-        for fd in descriptors:
-            os.close(fd)
+    def _close_lent(self) -> None:
+        """Close our copies of what the zygote has: what the kernel has taken holds its own."""
+        if self._channel is None or not self._channel.unsent:
+            for fd in self._lent:
+                os.close(fd)
+            self._lent.clear()
 
     def _on_worker(self, worker: Worker, mask: int) -> None:
         if mask & WRITE:
@@ -285,6 +287,8 @@ class Nursery:
         if self._channel is not None:
             self._loop.remove(self._channel)
             self._channel.close()
+            self._channel = None
+        self._close_lent()
         if self._process is not None:
             try:
                 self._process.wait(0.5)
