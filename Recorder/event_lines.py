@@ -26,6 +26,7 @@ from trading_lib.models import Kind
 _RANKS: Final = {"report": 1, "account": 2, "order": 3, "cancel": 3, "note": 4, "recovered": 5}
 _TICK, _NEWS = int(Kind.TICK), int(Kind.NEWS)
 _MARKS: Final = {int(kind): kind.name.lower() for kind in Kind}
+_CLOCKED: Final = ("wall", "sent_wall", "number")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -66,6 +67,8 @@ def event_of(record: records.JournalRecord, number: int, place: int, horizon: in
     rank = _RANKS.get(fields["type"]) if fields is not None else None
     if fields is None or rank is None:
         return None
+    if fields.get("wall") == "0":  # of an evaluation, which has no clock and counts no arrivals
+        fields = {key: value for key, value in fields.items() if key not in _CLOCKED}
     seq = fields.get("tape_seq", horizon)
     line = _encode({"tape_seq": seq, **fields}) + b"\n"
     return Event(seq, rank, fields.get("strategy_id", ""), number, place, line)

@@ -9,13 +9,12 @@ A feed session that an OrderBook hears from its first frame on becomes exactly t
 configured symbols, then of others as they come by.
 """
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from config import Config
-from Gateway.providers import Batch, Provider
+from Gateway.providers import Batch
 from Gateway.source import make_provider
 from Recorder.tape_file import Records
 from shared_memory_utils import RECORD_DTYPE
@@ -38,14 +37,8 @@ class Market:
     has been stopped.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        end: End | None = None,
-        *,
-        provider: Callable[[Config], Provider] = lambda config: make_provider(config)[0],
-    ) -> None:
-        self._source = provider(config)
+    def __init__(self, config: Config, end: End | None = None) -> None:
+        self._source = make_provider(config)[0]
         self._end = end
         self._next_seq = 0
         self.names = list(config.symbols)
