@@ -159,6 +159,7 @@ def replay(
     ] = None,
 ) -> None:
     """Run a recorded run's strategies, as they were, over its tape. Exits 3 unless they make the same orders."""
+    from lab.rehearsal import said
     from lab.replay import Replay
 
     again = Replay(run)
@@ -166,7 +167,7 @@ def replay(
     for made in again:
         pace.wait(made.ts)
         if step:
-            print(f"{instant(made.ts)}  record {made.seq:>9}  {made.strategy_id}: {made.request}", flush=True)
+            print(f"{instant(made.ts)}  record {made.seq:>9}  {made.strategy_id}: {said(made.request)}", flush=True)
     print(again.result)
     raise typer.Exit(0 if again.result.same else EXIT_CHECK)
 

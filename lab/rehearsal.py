@@ -43,7 +43,7 @@ class Difference(NamedTuple):
     made: Request | None
 
     def __str__(self) -> str:
-        recorded, made = (_said(request) for request in (self.recorded, self.made))
+        recorded, made = (said(request) for request in (self.recorded, self.made))
         return f"{self.strategy_id} at record {self.seq}: recorded {recorded}, replayed {made}"
 
 
@@ -224,7 +224,7 @@ def told(request: Request) -> Request:
     return msgspec.structs.replace(request, sent_wall=0) if isinstance(request, Order) else request
 
 
-def _said(request: Request | None) -> str:
+def said(request: Request | None) -> str:
     """A request for a person."""
     if request is None:
         return "nothing"

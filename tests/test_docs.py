@@ -55,6 +55,14 @@ while data := peer.recv(4096):
     os.write(1, data)
 """
 
+SIM: Final = """# What is installed as `sim`, of the copy of the project that it is called in.
+sys.path.insert(0, ".")
+from cli import main
+
+if __name__ == "__main__":
+    main()
+"""
+
 
 class Block(NamedTuple):
     """A fenced block; `line` is that of its fence, `argument` what follows the marker's colon."""
@@ -201,6 +209,8 @@ class Session:
         if shutil.which("nc") is None:
             (tools / "nc").write_text(NC.format(python=sys.executable))
             (tools / "nc").chmod(0o755)
+        (tools / "sim").write_text(f"#!{sys.executable}\nimport sys\n{SIM}")
+        (tools / "sim").chmod(0o755)
         path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
         self._env = os.environ | {"PATH": path, "ALGOSIM_PURE_PYTHON": "1", "PYTHONUNBUFFERED": "1"}
         self._terminals: list[Terminal] = []
