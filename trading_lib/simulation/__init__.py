@@ -1,0 +1,1 @@
+"""Simulated markets: pure, seeded models of prices, and of when ticks arrive."""
