@@ -1,10 +1,11 @@
 """The end of a run with a duration: so many ticks, or so much event time, then END."""
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
-from Gateway.providers.provider import Batch, Provider, empty_batch
+from Gateway.providers.provider import Batch, Int64Array, Provider, empty_batch, made
 from trading_lib.models import Kind
 
 _MAX_NS = 2**63 - 1
@@ -28,6 +29,7 @@ class Limit(Provider):
 
     def _begin(self) -> None:
         self._done = False
+        self._cut_off = 0  # of the source's ticks
         self._ticks_left = self._ticks if self._ticks is not None else 0
         self._elapsed_before = 0
         self._epoch_start: int | None = None
@@ -46,6 +48,7 @@ class Limit(Provider):
             self._last_ts = int(batch.times[-1])
             return batch
         self._done = True
+        self._cut_off = made(batch.slice(keep, batch.size)).shape[0]
         if keep:
             self._last_ts = int(batch.times[keep - 1])
         return _with_end(batch.slice(0, keep), self._last_ts)
@@ -77,10 +80,14 @@ class Limit(Provider):
             self._last_ts = int(batch.times[stop - 1])
         return batch.size
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:
         """See Provider."""
-        self._source.restart()
+        self._source.restart(seed)
         self._begin()
+
+    def set_model(self, changes: Mapping[str, float], unsent: int = 0) -> Int64Array:
+        """See Provider."""
+        return self._source.set_model(changes, unsent + self._cut_off)[:unsent]
 
     def close(self) -> None:
         """See Provider."""

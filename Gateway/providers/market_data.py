@@ -87,7 +87,7 @@ class CsvProvider(Provider):
         self._next = min(start + limit, self._all.size)
         return self._all.slice(start, self._next)
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:  # noqa: ARG002  # the same for every seed
         """See Provider."""
         self._next = 0
 

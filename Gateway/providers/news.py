@@ -35,9 +35,10 @@ class NewsProvider(Wrapper):
         self._has_news = np.array([name.rpartition(".")[0] not in names for name in source.symbols], bool)
         self._seed_generators()
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:
         """See Provider."""
-        super().restart()
+        super().restart(seed)
+        self._seed = self._seed if seed is None else seed
         self._seed_generators()
 
     def _seed_generators(self) -> None:

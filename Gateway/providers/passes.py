@@ -24,9 +24,9 @@ class Passes(Wrapper):
         self._ended = False
         self._last_time = 0
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:
         """See Provider."""
-        super().restart()
+        super().restart(seed)
         self._begin()
 
     def _more(self, limit: int) -> Batch:

@@ -9,7 +9,7 @@ wall-clock pace, sockets or frames. Prices are integers in units of 10^-decimals
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -92,6 +92,20 @@ def named_generator(seed: int, *names: str) -> np.random.Generator:
     return np.random.default_rng([seed, *(int.from_bytes(digest, "little") for digest in digests)])
 
 
+def revise(batch: Batch, values: Int64Array) -> None:
+    """Give the ticks of a batch the values they have after `Provider.set_model`, in place.
+
+    `values` int64[n] are of the batch's n ticks and lost ticks; those of the latter are not used.
+    """
+    is_tick = batch.kinds[made(batch)] == Kind.TICK
+    batch.values[made(batch)[is_tick]] = values[is_tick]
+
+
+def made(batch: Batch) -> npt.NDArray[np.intp]:
+    """Where the records stand that a source of prices has made: ticks, and what is left of lost ones."""
+    return np.flatnonzero((batch.kinds == Kind.TICK) | (batch.kinds == Kind.GAP))
+
+
 class DataError(Exception):
     """A source that cannot be used, with the reason a person needs (file, line, what was expected)."""
 
@@ -110,8 +124,25 @@ class Provider(ABC):
         """
 
     @abstractmethod
-    def restart(self) -> None:
-        """Back to the first record, as newly made: the same records follow."""
+    def restart(self, seed: int | None = None) -> None:
+        """Back to the first record, as newly made: the same records follow, or with a `seed` those of that one.
+
+        The seed stays until another one is given.
+        """
+
+    def set_model(
+        self,
+        changes: Mapping[str, float],  # noqa: ARG002  # most sources have no model
+        unsent: int = 0,  # noqa: ARG002
+    ) -> Int64Array:
+        """Change parameters of the market's model from the next record on that `read` returns.
+
+        So that a caller which has read ahead need not wait: the change begins before the last `unsent` ticks
+        that `read` returned, counting each lost one (GAP) too. Returns what becomes of their values,
+        int64[unsent], in their order; see `revise`. Nothing else of any record changes. Raises ValueError
+        with the reason when there is no such parameter, or a value cannot be; then nothing has changed.
+        """
+        raise ValueError("this market has no model")
 
     def close(self) -> None:  # noqa: B027  # most sources own nothing
         """Release what the source holds."""
@@ -152,10 +183,18 @@ class Wrapper(Provider):
         self._kept = batch.slice(limit, batch.size)
         return batch.slice(0, limit)
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:
         """See Provider."""
-        self._source.restart()
+        self._source.restart(seed)
         self._kept = empty_batch()
+
+    def set_model(self, changes: Mapping[str, float], unsent: int = 0) -> Int64Array:
+        """See Provider. What was kept is unsent, too."""
+        kept = made(self._kept).shape[0]
+        values = self._source.set_model(changes, unsent + kept)
+        self._kept = self._kept.slice(0, self._kept.size).repeat(np.ones(self._kept.size, np.int64))
+        revise(self._kept, values[unsent:])
+        return values[:unsent]
 
     def close(self) -> None:
         """Close the source."""

@@ -68,8 +68,9 @@ class RandomWalkProvider(Provider):
         self._limit = possible if limit is None else min(limit, possible)
         self.restart()
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:
         """See Provider."""
+        self._seed = self._seed if seed is None else seed
         self._generators = [named_generator(self._seed, "random_walk", symbol) for symbol in self.symbols]
         self._logs = np.zeros(len(self.symbols))  # of price / p0, before reflection
         self._round = 0

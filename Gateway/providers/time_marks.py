@@ -24,9 +24,9 @@ class TimeMarks(Wrapper):
         super().__init__(source)
         self._last_time: int | None = None
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:
         """See Provider."""
-        super().restart()
+        super().restart(seed)
         self._last_time = None
 
     def _more(self, limit: int) -> Batch:

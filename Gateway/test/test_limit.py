@@ -30,7 +30,7 @@ class Script(Provider):
         self._at += batch.size
         return batch
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:  # noqa: ARG002  # the same for every seed
         self._at = 0
 
     def close(self) -> None:

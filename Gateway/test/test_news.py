@@ -27,7 +27,7 @@ class Fixed(Provider):
         self._at += limit
         return self._all.slice(self._at - limit, self._at)
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:  # noqa: ARG002  # the same for every seed
         self._at = 0
 
 

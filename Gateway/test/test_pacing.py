@@ -42,7 +42,7 @@ class Script(Provider):
         self._at += batch.size
         return batch
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:  # noqa: ARG002  # the same for every seed
         self._at = 0
 
 
@@ -58,7 +58,7 @@ class Endless(Provider):
     def read(self, limit: int) -> Batch:
         return self._batch.slice(0, limit)
 
-    def restart(self) -> None:
+    def restart(self, seed: int | None = None) -> None:  # the same for every seed
         """The same at any time."""
 
 
