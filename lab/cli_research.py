@@ -1,19 +1,13 @@
 """The commands about results: `sim eval`, `sim compare`, `sim replay`, `sim sweep`."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from lab.arguments import Axis, Parameter, axis, duration, parameter
 from lab.tables import instant
-
-if TYPE_CHECKING:
-    from lab.evaluation import Progress
 
 EXIT_CHECK: Final = 3
 NS_PER_S: Final = 1_000_000_000
@@ -61,9 +55,10 @@ def evaluate(
 
     Without --out nothing is written. The same configuration and seed give the same files, byte for byte.
     """
-    from lab.evaluation import evaluate as run
-    from lab.like import evaluate_like
+    from lab.evaluation import evaluate_subject
+    from lab.like import end_of, subject_like
     from lab.lookahead import check_lookahead
+    from lab.progress import counting_bar, evaluation_bar
     from lab.settings import check_params
     from lab.subject import subject_of
 
@@ -74,15 +69,18 @@ def evaluate(
     own = dict(params or [])
     if own:
         check_params(subject_of(files, data, config, None, seed, length).config, own)
-    market: dict[str, Any] = {"config": config, "params": own, "seed": seed, "duration_s": length}
-    with progress_bar("evaluating") as progress:
-        written: dict[str, Any] = {"out": out, "ticks": not no_ticks, "progress": progress}
-        result = run(files, data, **market, **written) if like is None else evaluate_like(like, **written)
+    subject = subject_like(like) if like else subject_of(files, data, config, own, seed, length)
+    end = end_of(like) if like else None
+    with evaluation_bar(subject.config) as progress:
+        result = evaluate_subject(subject, out=out, ticks=not no_ticks, end=end, progress=progress)
     print(result)
     if out is not None:
         print(f"\nwritten to {out}, report: {out / 'report.html'}")
     if lookahead:
-        found = check_lookahead(files, data, **market)
+        with counting_bar("looking ahead") as counted:
+            found = check_lookahead(
+                files, data, config=config, params=own, seed=seed, duration_s=length, progress=counted
+            )
         print(f"\n{found}")
         if not found.ok:
             raise typer.Exit(EXIT_CHECK)
@@ -91,40 +89,6 @@ def evaluate(
 
 def _file(path: Path) -> Path:
     return path / "strategy.py" if path.is_dir() else path
-
-
-@contextmanager
-def progress_bar(what: str) -> "Iterator[Callable[[Progress], None] | None]":
-    """Ticks so far and how quickly, on a terminal; what is printed elsewhere is the result alone."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-
-        def show(done: "Progress") -> None:
-            bar.update(task, description=f"{what}: {done.ticks:,} ticks", advance=0)
-
-        yield show
-
-
-@contextmanager
-def counting(what: str) -> "Iterator[Callable[[int, int], None] | None]":
-    """So many done of so many, on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @research.command(epilog="Example:  sim compare runs/20260102-143000-4711 evaluations/first")
@@ -167,7 +131,10 @@ def replay(
     for made in again:
         pace.wait(made.ts)
         if step:
-            print(f"{instant(made.ts)}  record {made.seq:>9}  {made.strategy_id}: {said(made.request)}", flush=True)
+            print(
+                f"{instant(made.ts)}  record {made.seq:>9}  {made.strategy_id}: {said(made.request)}",
+                flush=True,
+            )
     print(again.result)
     raise typer.Exit(0 if again.result.same else EXIT_CHECK)
 
@@ -222,6 +189,7 @@ def sweep(
     They are ranked by their Sharpe ratio in the first part of the time; the rest shows what is left of it.
     """
     from lab.conditions import BadCondition, condition
+    from lab.progress import counting_bar
     from lab.settings import check_params
     from lab.subject import subject_of
     from lab.sweep import Plan
@@ -236,7 +204,7 @@ def sweep(
     plan = Plan(subject.config, values, tuple(range(first, first + seeds)), split)
     try:
         holds = condition(where, values) if where is not None else None
-        with counting("evaluations") as progress:
+        with counting_bar("evaluations") as progress:
             result = run(plan, holds, jobs=jobs, baseline=baseline, progress=progress)
     except BadCondition as fault:
         raise typer.BadParameter(f"--where {fault}") from None
