@@ -17,15 +17,24 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from config import DEFAULT_CONFIG, ConfigError, load_config
+from config import DEFAULT_CONFIG, load_config
 from lab.arguments import duration, strategy_files
 from lab.cli_files import files
 from lab.cli_research import research
 from lab.settings import configured, run_changes, strategies_change
 from runtime.part import EXIT_CONFIG, EXIT_FAILED
-from trading_lib.strategy_file import StrategyError
 
 EXIT_DATA: Final = 65  # EX_DATAERR of sysexits.h
+FAULTS: Final = {  # by module and class, and their exit codes
+    ("config", "ConfigError"): EXIT_CONFIG,
+    ("trading_lib.strategy_file", "StrategyError"): EXIT_CONFIG,
+    ("Gateway.providers", "DataError"): EXIT_DATA,
+    ("Recorder.run_files", "NotARun"): EXIT_DATA,
+    ("Recorder.tape_file", "NotATape"): EXIT_DATA,
+    ("OrderManager.journal", "JournalError"): EXIT_DATA,
+    ("lab.artefacts", "NotEmpty"): EXIT_FAILED,
+    ("lab.sweep_tasks", "SweepFailed"): EXIT_FAILED,
+}
 
 
 class Commands(TyperGroup):
@@ -45,18 +54,11 @@ class Commands(TyperGroup):
 
 def exit_code(fault: Exception) -> int | None:
     """What a fault that a person can mend ends with; None for one that is ours."""
-    from Gateway.providers import DataError
-    from lab.artefacts import NotEmpty
-    from lab.sweep_tasks import SweepFailed
-    from OrderManager.journal import JournalError
-    from Recorder.run_files import NotARun
-    from Recorder.tape_file import NotATape
-
-    if isinstance(fault, ConfigError | StrategyError):
-        return EXIT_CONFIG
-    if isinstance(fault, DataError | NotARun | NotATape | JournalError):
-        return EXIT_DATA
-    return EXIT_FAILED if isinstance(fault, OSError | NotEmpty | SweepFailed) else None
+    for (module, name), code in FAULTS.items():
+        known = getattr(sys.modules.get(module), name, ())  # what was never imported was never raised
+        if isinstance(fault, known):
+            return code
+    return EXIT_FAILED if isinstance(fault, OSError) else None
 
 
 app = typer.Typer(

@@ -1,5 +1,6 @@
 """`sim`: every command, its exit codes, and what a person is told."""
 
+import importlib
 import json
 import re
 import socket
@@ -50,10 +51,13 @@ def test_every_command_has_help_with_an_example_of_itself(path: tuple[str, ...],
     assert undocumented == []
 
 
-def test_help_does_not_load_what_only_commands_need() -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["sweep", "--help"], ["data", "inspect"], ["run", "--fast"]]
+)
+def test_help_and_usage_do_not_load_what_only_commands_need(arguments: list[str]) -> None:
     code = (
         "import sys, cli\n"
-        "try: cli.app(['--help'])\n"
+        f"try: cli.app({arguments})\n"
         "except SystemExit: pass\n"
         "print(sorted({'pandas', 'numba', 'rich.progress', 'main', 'psutil'} & set(sys.modules)))"
     )
@@ -108,6 +112,11 @@ def test_bad_data_is_65(tmp_path: Path) -> None:
     assert sim("report", tmp_path).exit_code in (65, 78)
     assert sim("compare", tmp_path).exit_code == 65
     assert not (ROOT / "data" / "bad.csv").exists()
+
+
+def test_every_fault_with_an_exit_code_exists() -> None:
+    for module, name in cli.FAULTS:
+        assert issubclass(getattr(importlib.import_module(module), name), Exception)
 
 
 def test_a_fault_of_our_own_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
