@@ -15,6 +15,7 @@ import numpy as np
 
 from config import Config
 from Gateway.providers import Batch
+from Gateway.providers.provider import take
 from Gateway.source import make_provider
 from Recorder.tape_file import Records
 from shared_memory_utils import RECORD_DTYPE
@@ -53,8 +54,8 @@ class Market:
         end = self._end
         if end is not None and self._next_seq >= end.records:
             return self._last(end)
-        batch = self._source.read(limit if end is None else min(limit, end.records - self._next_seq))
-        return self._records(batch)
+        wanted = limit if end is None else min(limit, end.records - self._next_seq)
+        return self._records(take(self._source, wanted, wanted))
 
     def _last(self, end: End) -> Records:
         """The END of a market that was stopped, once."""

@@ -108,22 +108,23 @@ class Engine:
         names, prices, watched, wanted = self._names, lane.prices, lane.watched, self._wanted
         context, on_tick = self._context, self._on_tick
         next_account = lane.next_account
-        seq = lane.seq
+        seq, ticks = lane.seq, 0
         for seq, ts, value, _, _, slot, kind in records:
             if kind == _TICK:
-                if slot >= len(names):
-                    self._learn(slot)
-                symbol = names[slot]
+                try:
+                    symbol = names[slot]
+                except IndexError:
+                    symbol = self._learn(slot)
                 if ts > lane.wake_ts or seq >= next_account or symbol in watched:
                     self._tick_in_lane(seq, ts, symbol, value)
                     next_account = lane.next_account
                 else:
                     prices[symbol] = value
-                self._ts = ts
-                self.ticks += 1
+                ticks += 1
                 if wanted and symbol not in wanted:
+                    self._ts = ts
                     continue
-                self._seq, self.symbol = seq, symbol
+                self._seq, self._ts, self.symbol = seq, ts, symbol
                 try:
                     on_tick(context, Tick(symbol, value, ts, seq))
                 except USER_FAULTS as fault:
@@ -131,6 +132,7 @@ class Engine:
             else:
                 self._consume_other(seq, ts, value, slot, kind)
                 context = self._context
+        self.ticks += ticks
         lane.seq, lane.ts, lane.next_seq = seq, max(lane.ts, self._ts), seq + 1
 
     def stop(self) -> None:
@@ -177,9 +179,7 @@ class Engine:
 
     def _consume_news(self, seq: int, ts: int, value: float, slot: int) -> None:
         self.news += 1
-        if slot >= len(self._names):
-            self._learn(slot)
-        symbol = self._names[slot]
+        symbol = self._names[slot] if slot < len(self._names) else self._learn(slot)
         if self._on_news is None or (self._wanted and symbol not in self._wanted):
             return
         self.symbol = symbol
@@ -214,10 +214,12 @@ class Engine:
         except USER_FAULTS as fault:
             self._count_error(fault)
 
-    def _learn(self, slot: int) -> None:
+    def _learn(self, slot: int) -> str:
+        """The symbol of a slot that comes by for the first time."""
         for symbol in map(self._symbol_of, range(len(self._names), slot + 1)):
             self._names.append(symbol)
             self.lane.broker.watch_series(symbol)
+        return self._names[slot]
 
     def _count_error(self, fault: BaseException) -> None:
         self.errors += 1
