@@ -102,11 +102,14 @@ def run(
     """
     import main as system
 
+    known = load_config(config)
+    if speed is not None and known.Gateway.pace.mode != "event":
+        raise typer.BadParameter("--speed needs event time, and Gateway.pace.mode is ticks_per_s here")
     if hide_seed and seed is None:
         seed = secrets.randbelow(1 << 32)
     changes = [run_changes(seed=seed, hide_seed=hide_seed, duration_s=length, speed=speed)]
     if strategies:
-        changes.append(strategies_change(load_config(config), strategy_files(strategies)))
+        changes.append(strategies_change(known, strategy_files(strategies)))
     raise typer.Exit(system.supervise(configured(config, *changes), verbose, headless=headless))
 
 

@@ -56,6 +56,8 @@ def _after_dry_run(result: DryRun, name: str) -> Iterator[Finding]:
     if outcome is None:
         yield error(where, result.fault)
         return
+    for text in result.unenforced:
+        yield warning("sandbox", text, "what a strategy must not do is not enforced here")
     if outcome.errors:
         yield error(where, f"{outcome.errors:,} exceptions, the last one {outcome.last_error}")
     if result.denied_calls:

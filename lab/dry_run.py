@@ -7,7 +7,10 @@
 """
 
 import faulthandler
+import os
 import re
+import select
+import socket
 import subprocess
 import sys
 import time
@@ -17,10 +20,13 @@ from typing import Any, Final
 
 import msgspec
 
-from config import ROOT, Config, ConfigError, check_config
+from config import ROOT, Config, ConfigError, StrategySection, check_config
 from lab.arguments import in_project, strategy_id
 from lab.market import Market
 from lab.trial import Outcome, Trial
+from runtime.part import die_with_parent
+from Strategy import sandbox
+from Strategy.worker import DESCRIPTORS
 from trading_lib.strategy_file import StrategyError, load_strategy
 
 SYMBOLS: Final = ("AAA", "BBB")
@@ -34,12 +40,13 @@ MODULE: Final = "lab.dry_run"
 
 class DryRun(msgspec.Struct, frozen=True):
     """What came of it. `fault` says why there is no outcome; `warnings` are the first things that were said;
-    `denied_calls` the system calls that the sandbox denied, where there is one."""
+    `denied_calls` the system calls that the sandbox denied, `unenforced` what this kernel cannot deny."""
 
     outcome: Outcome | None = None
     us_per_tick: float = 0.0
     fault: str = ""
     denied_calls: dict[str, int] = {}
+    unenforced: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -111,13 +118,60 @@ def answer(file: Path, params: Mapping[str, Any]) -> DryRun:
 
 
 def main() -> None:
-    """The process: FILE LIMIT_S, parameters as JSON on the standard input."""
+    """The process: FILE LIMIT_S, parameters as JSON on the standard input.
+
+    It forks: who tries the strategy is locked in as a worker is, and who answers counts what is denied.
+    """
     file, limit_s = Path(sys.argv[1]), float(sys.argv[2])
     params = msgspec.json.decode(sys.stdin.buffer.read(), type=dict[str, Any])
-    stdout, sys.stdout = sys.stdout, sys.stderr  # what the strategy prints is no answer
-    faulthandler.dump_traceback_later(limit_s, exit=True)
-    found = answer(file, params)
-    stdout.buffer.write(msgspec.json.encode(found))
+    sandbox.prepare()
+    ours, theirs = socket.socketpair()
+    if not os.fork():
+        ours.close()
+        os.dup2(2, 1)  # what the strategy prints is no answer
+        die_with_parent()
+        faulthandler.dump_traceback_later(limit_s, exit=True)
+        _try_locked_in(theirs, file, params)
+        os._exit(0)
+    theirs.close()
+    found, denied = _listen(ours)
+    if found:
+        result = msgspec.json.decode(found, type=DryRun)
+        sys.stdout.buffer.write(msgspec.json.encode(msgspec.structs.replace(result, denied_calls=denied)))
+
+
+def _try_locked_in(link: socket.socket, file: Path, params: Mapping[str, Any]) -> None:
+    """Give up all rights, then try the strategy; the first byte on the link carries who is asked for denied calls."""
+    limits = sandbox.Limits((str(file.parent),), StrategySection().memory_mb, DESCRIPTORS)
+    report = sandbox.lock_down(limits, (0, 1, 2, link.fileno()))
+    if report.notify_fd is None:
+        link.send(b".")
+    else:
+        socket.send_fds(link, [b"."], [report.notify_fd])
+        os.close(report.notify_fd)
+    found = msgspec.structs.replace(answer(file, params), unenforced=report.missing)
+    link.sendall(msgspec.json.encode(found))
+
+
+def _listen(link: socket.socket) -> tuple[bytes, dict[str, int]]:
+    """The answer, empty if none came, and the system calls that were denied meanwhile."""
+    found, denials = b"", None
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    _, descriptors, _, _ = socket.recv_fds(link, 1, 1)
+    if descriptors:
+        denials = sandbox.DenialCounter(descriptors[0])
+        poll.register(denials, select.POLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            if denials is not None and fd == denials.fileno():
+                denials.turn()
+                if denials.ended:
+                    poll.unregister(denials)
+            elif data := link.recv(1 << 16):
+                found += data
+            else:
+                return found, dict(denials.counts) if denials is not None else {}
 
 
 if __name__ == "__main__":

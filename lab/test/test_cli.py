@@ -19,6 +19,7 @@ from lab import scaffold
 from testing.harness import free_port, segment_name, segments, system_config, write_config
 
 DATA = str(ROOT / "data" / "market_data-1.csv")
+SCRIPT = Path(sys.executable).with_name("sim")
 STRATEGY = str(ROOT / "strategies" / "sma_crossover")
 
 
@@ -82,6 +83,19 @@ def test_a_value_that_cannot_be_is_usage_with_an_example_of_one_that_can(argumen
     done = sim(*arguments)
     assert done.exit_code == 2
     assert "is like" in done.output
+
+
+def test_a_speed_where_event_time_does_not_pace_is_usage(tmp_path: Path) -> None:
+    done = sim("run", "--config", write_config(tmp_path, system_config(tmp_path)), "--speed", 10)
+    assert done.exit_code == 2
+    assert "Gateway.pace.mode is ticks_per_s" in done.output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(not SCRIPT.exists(), reason="`sim` is installed by make run and make test, not here")
+def test_the_script_that_is_installed_works_from_anywhere(tmp_path: Path) -> None:
+    done = subprocess.run([SCRIPT, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "new-strategy" in done.stdout
 
 
 # -------------------------------------------------------------------------------------------- exit codes
@@ -241,8 +255,9 @@ def test_doctor_speaks_json_to_tools(tmp_path: Path) -> None:
     assert done.exit_code == 0
     answer = json.loads(done.output)
     assert answer["ok"] is True
-    assert [finding["level"] for finding in answer["findings"]] == ["warning"]
-    assert "why no trade" in answer["findings"][0]["hint"]
+    own = [finding for finding in answer["findings"] if finding["where"] != "sandbox"]
+    assert [finding["level"] for finding in own] == ["warning"]
+    assert "why no trade" in own[0]["hint"]
 
 
 def test_doctor_of_a_configuration_knows_ports_segments_data_and_strategies(tmp_path: Path) -> None:

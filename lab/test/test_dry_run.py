@@ -58,3 +58,25 @@ def test_an_endless_loop_is_blamed_on_its_line(tmp_path: Path) -> None:
 def test_what_a_strategy_prints_is_not_taken_for_the_answer(tmp_path: Path) -> None:
     result = run(tmp_path, "def on_tick(ctx, tick):\n    print('{}', flush=True)\n")
     assert result.outcome is not None and result.outcome.ticks == 20_000
+
+
+def test_a_strategy_is_tried_as_locked_in_as_it_will_run(tmp_path: Path) -> None:
+    source = """
+import os, socket
+def on_tick(ctx, tick):
+    for what in (socket.socket, os.fork, lambda: open("made", "w"), lambda: os.kill(os.getppid(), 9)):
+        try:
+            what()
+        except OSError:
+            ctx.denied = getattr(ctx, "denied", 0) + 1
+    if ctx.denied == 4:
+        ctx.place_market_order("BUY", 1)
+"""
+    result = run(tmp_path, source)
+    if result.unenforced or not result.denied_calls:
+        pytest.skip(f"this kernel does not lock strategies in: {result.unenforced}")
+    assert result.outcome is not None
+    assert result.outcome.errors == 0
+    assert result.outcome.orders == 1, "something of it was allowed"
+    assert result.denied_calls["socket"] == 20_000
+    assert [path.name for path in tmp_path.iterdir()] == ["strategy.py"]
