@@ -76,6 +76,8 @@ class Encoder:
                 frames.append(wire.encode_tick(symbols[symbol], value / scales[symbol], ts))
             elif kind == Kind.NEWS:
                 frames.append(wire.encode_session_news(symbols[symbol], value, ts))
+            elif kind == Kind.GAP:
+                frames.append(wire.encode_control("G", value, ts))
             else:
                 frames.append(wire.encode_control(_MARKS[Kind(kind)], ts))
         return frames

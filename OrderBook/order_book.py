@@ -232,6 +232,12 @@ class OrderBook:
             self._begin_epoch_if_new(source, numbers[1])
             self._append(Kind.CONTROL, self._stamp(numbers[1]), float(numbers[0]), source.due)
             self._took_number(source)
+        elif name == "G" and len(numbers) == 2 and numbers[0]:
+            self._begin_epoch_if_new(source, numbers[1])
+            self._append(Kind.GAP, self._stamp(numbers[1]), float(numbers[0]), source.due)
+            self._counts.gaps += 1
+            self._counts.missed += numbers[0]
+            self._took_number(source)
         else:
             raise wire.Rejected("bad control frame", name)
 

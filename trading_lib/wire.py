@@ -14,7 +14,8 @@ Frames that begin with `!` are ours; no symbol can. A client that says `!HELLO` 
 
     feed    !S,SEQ,DUE*              the next frame has feed number SEQ; it and those after it were due at DUE
             SYMBOL,PRICE,NS*  !N,SYMBOL,SENTIMENT,NS*
-            !T,NS*  !E,NS*  !C,ID,NS*  !X,NS*      marks: TIME, EPOCH, CONTROL, END
+            !T,NS*  !E,NS*  !C,ID,NS*  !G,COUNT,NS*  !X,NS*
+                                           marks: TIME, EPOCH, CONTROL, GAP, END
     orders  NS,SIDE,QUANTITY,SYMBOL,PRICE,CAUSE_SEQ,K,SENT_WALL[,TYPE,TIF,LIMIT,STOP,TAG]*
             the control frames of this session are in `trading_lib.order_wire`
 

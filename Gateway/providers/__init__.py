@@ -1,5 +1,6 @@
 """Where market data comes from: everything here is a `Provider`."""
 
+from Gateway.providers.faults import Faults
 from Gateway.providers.limit import Limit
 from Gateway.providers.market_data import CsvProvider
 from Gateway.providers.news import NewsProvider
@@ -15,6 +16,7 @@ __all__ = [
     "CsvProvider",
     "RandomWalkProvider",
     "NewsProvider",
+    "Faults",
     "Limit",
     "Passes",
     "TimeMarks",

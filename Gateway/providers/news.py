@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from Gateway.providers.provider import Batch, Provider, Wrapper, named_generator
+from Gateway.providers.provider import Batch, Provider, Wrapper
 from trading_lib.models import Kind
+from trading_lib.simulation.generators import named_generator
 
 SENTIMENTS: Final = 101  # 0 bearish … 100 bullish
 

@@ -7,7 +7,6 @@ wall-clock pace, sockets or frames. Prices are integers in units of 10^-decimals
 `Wrapper` is the base of what adds records to another source (news, epochs, time marks).
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +26,9 @@ Int64Array = npt.NDArray[np.int64]
 class Batch:
     """`n` consecutive records, columns of equal length.
 
-    `kinds`   uint8[n], values of `Kind` (TICK, NEWS, TIME, EPOCH, END)
+    `kinds`   uint8[n], values of `Kind` (TICK, NEWS, TIME, EPOCH, GAP, END)
     `symbols` int32[n], index into the provider's `symbols`; 0 where the kind has none
-    `values`  int64[n]: TICK price x 10^decimals[symbol]; NEWS sentiment 0-100; otherwise 0
+    `values`  int64[n]: TICK price x 10^decimals[symbol]; NEWS sentiment 0-100; GAP ticks lost; otherwise 0
     `times`   int64[n], event time, ns UTC, never decreasing except across an EPOCH
     """
 
@@ -84,12 +83,6 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
         np.concatenate([batch.values for batch in batches]),
         np.concatenate([batch.times for batch in batches]),
     )
-
-
-def named_generator(seed: int, *names: str) -> np.random.Generator:
-    """A generator of its own for each name: what one draws never changes what another one does."""
-    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
-    return np.random.default_rng([seed, *(int.from_bytes(digest, "little") for digest in digests)])
 
 
 def revise(batch: Batch, values: Int64Array) -> None:

@@ -9,9 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from Gateway.providers.provider import Batch, Provider, empty_batch, named_generator, ticks
+from Gateway.providers.provider import Batch, Provider, empty_batch, ticks
 from Gateway.providers.tick_size import DEFAULT_TICK_SIZE, MAX_MANTISSA, TickSize, quantise
 from trading_lib import wire
+from trading_lib.simulation.generators import named_generator
 
 BOUND: Final = 10.0  # prices are reflected at p0 / BOUND and p0 * BOUND, so an endless walk stays in range
 _BLOCK_TICKS: Final = 8192  # made at once: the fewer the more even, the more the cheaper

@@ -43,6 +43,7 @@ def records(count: int) -> st.SearchStrategy[list[Record]]:
         st.tuples(st.just(Kind.TICK), which, mantissas, times),
         st.tuples(st.just(Kind.NEWS), which, st.integers(0, 100), times),
         st.tuples(st.sampled_from([Kind.TIME, Kind.EPOCH, Kind.END]), st.just(0), st.just(0), times),
+        st.tuples(st.just(Kind.GAP), st.just(0), st.integers(1, 10**6), times),
     )
     return st.lists(record, max_size=30)
 
@@ -131,6 +132,8 @@ def test_what_is_written_is_read_back_bit_equal(case: tuple[list[tuple[str, int]
             assert struct.pack("<d", message.price) == struct.pack("<d", value / 10**places)
         elif kind is Kind.NEWS:
             expected = NewsMessage(symbol, value, moment)
+        elif kind is Kind.GAP:
+            expected = Control("G", (str(value), str(moment)))
         else:
             expected = Control({Kind.TIME: "T", Kind.EPOCH: "E", Kind.END: "X"}[kind], (str(moment),))
         assert message == expected

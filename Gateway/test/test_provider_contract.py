@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from Gateway.providers import (
     Batch,
     CsvProvider,
+    Faults,
     NewsProvider,
     Passes,
     Provider,
@@ -55,6 +56,11 @@ PROVIDERS: dict[str, Callable[[Path], Provider]] = {
         Passes(NewsProvider(csv_file(folder), 5, seed=1), loop=False)
     ),
     "everything, looping": lambda _: TimeMarks(Passes(NewsProvider(walk(limit=50), 5, seed=1), loop=True)),
+    "late ticks": lambda _: Faults(walk(dt_ms=1), jitter_ms=20, seed=1),
+    "lost ticks": lambda _: Faults(walk(limit=300), drop=0.3, seed=1),
+    "everything with faults": lambda _: TimeMarks(
+        NewsProvider(Faults(Passes(walk(limit=50), loop=True), jitter_ms=300, drop=0.1, seed=1), 5, seed=1)
+    ),
     "news drawn anew each pass": lambda _: NewsProvider(Passes(walk(limit=50), loop=True), 5, seed=1),
 }
 
@@ -114,13 +120,15 @@ def test_times_never_decrease_within_an_epoch(provider: Provider) -> None:
 def test_values_are_in_the_range_of_their_kind(provider: Provider) -> None:
     batch = fresh(provider)
     is_tick, is_news = batch.kinds == Kind.TICK, batch.kinds == Kind.NEWS
-    assert set(batch.kinds.tolist()) <= {Kind.TICK, Kind.NEWS, Kind.TIME, Kind.EPOCH, Kind.END}
+    assert set(batch.kinds.tolist()) <= set(Kind) - {Kind.CONTROL}
     assert (batch.values[is_tick] > 0).all()
     assert (batch.values[is_tick] < 10**15).all()
     assert ((batch.values[is_news] >= 0) & (batch.values[is_news] <= 100)).all()
-    others = ~(is_tick | is_news)
+    is_gap = batch.kinds == Kind.GAP
+    assert (batch.values[is_gap] > 0).all()
+    others = ~(is_tick | is_news | is_gap)
     assert not batch.values[others].any()
-    assert not batch.symbols[others].any()
+    assert not batch.symbols[others | is_gap].any()
 
 
 def test_symbols_are_legal_distinct_and_what_records_refer_to(provider: Provider) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Gateway.providers import RandomWalkProvider
-from Gateway.providers.provider import Provider, named_generator, take
+from Gateway.providers.provider import Provider, take
+from trading_lib.simulation.generators import named_generator
 
 START = 1_735_828_200_000_000_000
 

@@ -100,6 +100,13 @@ def test_marks_have_their_kind_time_and_value(desk: Desk) -> None:
     assert desk.order_book.position == FeedPosition(5, 5)
 
 
+def test_what_a_source_has_lost_is_a_gap_at_its_place_and_no_loss_of_the_feed(desk: Desk) -> None:
+    desk.feed(f"!OK,5,0*!S,0,9*AAPL,1.5,{T0}*!G,3,{T0 + 1}*AAPL,1.5,{T0 + 2}*")
+    assert desk.seen(1) == [tick(T0), gap(T0 + 1, 3), tick(T0 + 2)]
+    assert (desk.counts.gaps, desk.counts.missed) == (1, 3)
+    assert desk.order_book.position == FeedPosition(5, 3)
+
+
 def test_an_epoch_mark_lets_time_go_back(desk: Desk) -> None:
     desk.feed(f"!OK,5,0*!S,0,9*AAPL,1.5,{T0}*!E,{T0 - S}*AAPL,1.5,{T0 - S}*")
     assert desk.seen(1) == [tick(T0), epoch(T0 - S), tick(T0 - S)]
@@ -389,6 +396,8 @@ def test_a_symbol_that_another_process_added_has_its_slot(desk: Desk) -> None:
         (f"!T,{2**63}*", "bad control frame"),
         ("!E,-1*", "bad control frame"),
         ("!C,1*", "bad control frame"),
+        ("!G,1*", "bad control frame"),
+        (f"!G,0,{T0}*", "bad control frame"),
         ("!OK,6,0*", "bad control frame"),
         (f"!S,{2**62 + 1},0*", "bad control frame"),
         (f"!S,{2**63 - 1},0*", "bad control frame"),
