@@ -55,3 +55,22 @@ class Normals:
         """Back to a `state` of this source."""
         for (generator, _), earlier in zip(self._mixed, state, strict=True):
             generator.bit_generator.state = earlier
+
+
+class Exponentials:
+    """Unit exponentials of one generator."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._generator = generator
+
+    def take(self, n: int) -> Floats:
+        """The next n, shape (n,)."""
+        return self._generator.standard_exponential(n)
+
+    def state(self) -> GeneratorState:
+        """Where it stands."""
+        return self._generator.bit_generator.state
+
+    def restore(self, state: GeneratorState) -> None:
+        """Back to a `state` of this source."""
+        self._generator.bit_generator.state = state
