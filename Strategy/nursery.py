@@ -29,6 +29,7 @@ from Strategy.zygote import CHANNEL_FD
 ZYGOTE: Final = Path(__file__).with_name("zygote.py")
 KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONHASHSEED", "ALGOSIM_PURE_PYTHON")
 ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+DENIALS_A_ROUND: Final = 100  # of a worker that makes calls without end: it waits, the others do not
 OUTPUT_AT_ONCE: Final = 1 << 14  # bytes of a worker's output read in a round: who prints more is slowed down
 OUTPUT_LINE: Final = 1000  # characters of a line that are shown
 TRACE_HEAD: Final = "Stack (most recent call first):"  # of faulthandler
@@ -54,6 +55,7 @@ class Worker:
         self.printed: list[str] = []
         self.trace = ""  # where the strategy's code was when it was last asked
         self.denials: DenialCounter | None = None
+        self.denied_this_round = 0
         self.missing: tuple[str, ...] = ()
         self._output = output
         self._rest = b""
@@ -253,7 +255,10 @@ class Nursery:
             with contextlib.suppress(ChannelClosed):
                 worker.channel.flush()
         if mask & ~WRITE:
+            new = worker.denials is None
             worker.read_channel()
+            if new and worker.denials is not None:
+                self._loop.add(worker.denials, lambda _: self._on_denials(worker))
         if worker.gone:
             self._loop.remove(worker.channel)
         else:
@@ -263,11 +268,21 @@ class Nursery:
         if not worker.read_output():
             self._loop.remove(worker.output)
 
-    def count_denials(self) -> None:
-        """Answer the system calls that workers may not make, a bounded number of each."""
+    def _on_denials(self, worker: Worker) -> None:
+        """Answer system calls that it may not make: at once, but not more than so many a round."""
+        assert worker.denials is not None
+        worker.denials.turn()
+        worker.denied_this_round += 1
+        if worker.denials.ended or worker.denied_this_round >= DENIALS_A_ROUND:
+            self._loop.remove(worker.denials)
+
+    def next_round(self) -> None:
+        """Who has made too many calls that it may not make is answered again."""
         for worker in self.workers.values():
-            if worker.denials is not None:
-                worker.denials.turn()
+            waits = worker.denied_this_round >= DENIALS_A_ROUND
+            worker.denied_this_round = 0
+            if waits and worker.denials is not None and not worker.denials.ended:
+                self._loop.add(worker.denials, lambda _, worker=worker: self._on_denials(worker))  # type: ignore[misc]
 
     def bury(self, worker: Worker) -> None:
         """Kill it if it lives, and forget it."""
@@ -275,6 +290,7 @@ class Nursery:
         worker.read_output()
         if worker.denials is not None:
             self.denied.update(worker.denials.counts)
+            self._loop.remove(worker.denials)
         self._loop.remove(worker.channel)
         self._loop.remove(worker.output)
         worker.close()

@@ -87,7 +87,7 @@ class StrategyProcess:
             for runner in self.runners:
                 if runner.path.parent == folder:
                     runner.changed()
-        self._nursery.count_denials()
+        self._nursery.next_round()
         for runner in self.runners:
             runner.step()
         self._warn_once()

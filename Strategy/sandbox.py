@@ -1,13 +1,38 @@
-"""What a worker gives up before it imports a strategy. Nothing is enforced yet, and every worker says so."""
+"""What a worker gives up before it imports a strategy: every right but reading some folders and computing.
 
-from collections import Counter
+    sandbox.prepare()                           # in the zygote, once
+    report = sandbox.lock_down(limits, keep)    # in the forked worker; there is no way back
+
+Enforced by the kernel: Landlock for files, TCP and signals, seccomp for system calls, resource limits for
+memory. Where a kernel has one of them not, the report says what is missing. docs/SANDBOX.md says the rest.
+"""
+
+import ctypes
+import os
+import resource
+import site
+import sys
+import sysconfig
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
+from Strategy import landlock, seccomp
+from Strategy.seccomp import DenialCounter
+
+__all__ = ["DenialCounter", "Limits", "Report", "lock_down", "prepare"]
+
+KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+OWN_LIBRARY: Final = Path(__file__).resolve().parents[1] / "trading_lib"  # strategies may import more of it
+SYSTEM_FOLDERS: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime")
+_PR_SET_NO_NEW_PRIVS, _PR_SET_DUMPABLE = 38, 4
+_MB: Final = 1 << 20
+
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a strategy may still do."""
+    """What a strategy may still do: read these folders, have so much memory of its own, so many open files."""
 
     readable: tuple[str, ...]
     memory_mb: int
@@ -15,29 +40,90 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What this kernel could not enforce, for a person; where denied system calls are noticed."""
+    """What this kernel could not enforce, for a person; on which descriptor denied calls are noticed."""
 
-    missing: tuple[str, ...] = ("user code is not locked in yet",)
-    notify_fd: int | None = None
+    missing: tuple[str, ...]
+    notify_fd: int | None
+
+
+class _Prepared:
+    """What must be known before the rights to look are gone."""
+
+    def __init__(self) -> None:
+        self.seccomp: Any = seccomp.library()
+        paths = sysconfig.get_paths()
+        libraries = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+        self.readable = [*libraries, *site.getsitepackages(), sys.prefix, f"{sys.base_prefix}/lib"]
+        self.readable += [str(OWN_LIBRARY), *SYSTEM_FOLDERS]
+
+
+_prepared: _Prepared | None = None
 
 
 def prepare() -> None:
-    """Everything that must be known before a worker is forked."""
+    """Look up what `lock_down` needs, before any fork: it imports nothing."""
+    global _prepared
+    _prepared = _Prepared()
 
 
-def lock_down(_limits: Limits, _keep: Sequence[int]) -> Report:
-    """Give up every right that is not needed."""
-    return Report()
+def lock_down(limits: Limits, keep: Sequence[int]) -> Report:
+    """Give up every right that is not needed; only the descriptors in `keep` stay open. Raises OSError."""
+    prepared = _prepared or _Prepared()
+    _forget_environment()
+    _close_all_but(keep)
+    _limit(limits)
+    missing = []
+    if sys.platform != "linux":
+        return Report(("strategies are not locked in: this system has neither Landlock nor seccomp",), None)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    files_restricted = bool(landlock.restrict([*prepared.readable, *limits.readable]))
+    if not files_restricted:
+        missing.append("a strategy can read every file that you can: this kernel has no Landlock")
+    if prepared.seccomp is None:
+        missing.append("a strategy can make any system call: there is no libseccomp (Debian: libseccomp2)")
+        return Report(tuple(missing), None)
+    notify_fd = seccomp.restrict(prepared.seccomp, files_restricted=files_restricted)
+    if notify_fd is None:
+        missing.append("denied system calls are not counted: this kernel cannot say who made them")
+    return Report(tuple(missing), notify_fd)
 
 
-class DenialCounter:
-    """Answers and counts denied system calls."""
+def _forget_environment() -> None:
+    for name in tuple(os.environ):
+        if name not in KEPT_ENVIRONMENT:
+            del os.environ[name]
 
-    def __init__(self, _fd: int) -> None:
-        self.counts: Counter[str] = Counter()
 
-    def turn(self) -> None:
-        """Answer those that wait."""
+def _close_all_but(keep: Sequence[int]) -> None:
+    wanted = sorted({*keep})
+    for low, high in zip(
+        [-1, *wanted], [*wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0]], strict=True
+    ):
+        if high > low + 1:
+            os.closerange(low + 1, high)
 
-    def close(self) -> None:
-        """Let go of the descriptor."""
+
+def _limit(limits: Limits) -> None:
+    """Memory counts from what the worker has now; what it shares with the zygote is not its own."""
+    memory = _data_bytes() + limits.memory_mb * _MB
+    for what, limit in (
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_NOFILE, limits.files),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(what)[1]
+        wanted = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(what, (wanted, wanted))
+
+
+def _data_bytes() -> int:
+    """Private writable memory of this process, which is what RLIMIT_DATA counts."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0

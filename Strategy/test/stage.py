@@ -137,6 +137,12 @@ class Stage:
         self.until(lambda: len(re.findall("^strategy:? ready: ", self.process.output, re.MULTILINE)) == times)
 
     @property
+    def server(self) -> OrderManagerServer:
+        """The order port."""
+        assert self._server is not None
+        return self._server
+
+    @property
     def log(self) -> str:
         """What the Strategy has logged."""
         return self.log_file.read_text() if self.log_file.exists() else ""

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from runtime.part import EXIT_OK
+from Strategy import landlock, seccomp
 from Strategy.test.stage import BUY_ALL, Stage, stage
 from testing.harness import wait_until
 
@@ -320,3 +321,79 @@ def test_a_worker_has_the_environment_of_nobody(tmp_path: Path, monkeypatch: pyt
         names = set(msgspec.json.decode(shown[1].replace("'", '"'), type=list[str]))
         assert not {"A_SECRET", "HOME", "PATH"} & names
         assert s.stop() == EXIT_OK
+
+
+# ------------------------------------------------------------------------------------------------ sandbox
+
+locked_in = pytest.mark.skipif(
+    not landlock.abi() or seccomp.library() is None,
+    reason="this kernel has no Landlock, or no libseccomp is there",
+)
+
+
+@locked_in
+def test_a_strategy_is_locked_in_and_what_it_may_not_call_is_counted_by_name(tmp_path: Path) -> None:
+    source = """
+        import os, socket
+        def attempt(what):
+            try: return what()
+            except OSError as fault: return type(fault).__name__
+        def on_tick(ctx, tick):
+            tries = [lambda: os.system("true"), socket.socket, lambda: open("/etc/passwd"), os.fork]
+            ctx.log([attempt(what) for what in tries])
+            ctx.place_market_order("BUY", tick.price)
+    """
+    with stage(tmp_path, source, "-vv") as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0)
+        s.until(lambda: s.quantities == [1.0])
+        s.until(
+            lambda: re.search(r"mine: \[\S+ 'PermissionError', 'PermissionError', 'PermissionError'\]", s.log)
+        )
+        s.until(lambda: re.search(r"'denied_calls': \{[^}]*'socket': 1", s.process.output))
+        assert s.stop() == EXIT_OK
+
+
+@locked_in
+def test_who_makes_forbidden_calls_without_end_is_slowed_down_alone(tmp_path: Path) -> None:
+    source = """
+        import os
+        def on_tick(ctx, tick):
+            if tick.symbol == "MSFT":
+                while True:
+                    try: os.kill(1, 0)
+                    except PermissionError: pass
+    """
+    calm = tmp_path / "calm.py"
+    calm.write_text(BUY_ALL)
+    strategies = [
+        {"id": "mine", "path": str(tmp_path / "mine" / "strategy.py")},
+        {"id": "calm", "path": str(calm)},
+    ]
+    with stage(tmp_path, source, section={"hang_s": 0.5, "strategies": strategies}) as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0, slot=1)
+        m.put(2.0)
+        s.until(lambda: 2.0 in s.quantities)
+        s.until(
+            lambda: re.search(r"did not come back for [\d.]+ s, at strategy.py line \d in on_tick", s.log)
+        )
+        assert s.stop() == EXIT_OK
+
+
+@locked_in
+def test_nobody_orders_under_another_name(tmp_path: Path) -> None:
+    """The session is the worker's own: whatever it writes there counts as its own."""
+    source = """
+        import os, socket
+        def on_tick(ctx, tick):
+            for fd in range(3, 64):
+                try: os.write(fd, b"!HELLO,1,orders,other,token,new,0*")
+                except OSError: pass
+    """
+    with stage(tmp_path, source) as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0)
+        s.until(lambda: s.server.rejected)
+        assert {hello.strategy for hello in s.hellos} == {"mine"}
+        s.stop()

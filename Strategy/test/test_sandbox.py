@@ -1,0 +1,232 @@
+"""What code in a worker can do, and what it cannot: each in a process that is locked in, and may be root."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Strategy import landlock, seccomp
+
+JAIL = Path(__file__).with_name("jail.py")
+
+if sys.platform != "linux":
+    pytest.skip("only Linux has Landlock and seccomp", allow_module_level=True)
+if seccomp.library() is None:
+    pytest.skip("there is no libseccomp (Debian: libseccomp2)", allow_module_level=True)
+needs_landlock = pytest.mark.skipif(not landlock.abi(), reason="this kernel has no Landlock")
+
+
+class Jail:
+    """The process that forks a locked-in one for each snippet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "own"
+        self.folder.mkdir()
+        (self.folder / "data.csv").write_text("a,b\n1,2\n")
+        (self.folder / "beside.py").write_text("VALUE = 7\n")
+        (self.folder / "open.bin").write_bytes(b"\0" * 4096)
+        (folder / "secret").write_text("the token")
+        self._process = subprocess.Popen(
+            [sys.executable, str(JAIL), str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PATH": "/usr/bin:/bin", "A_SECRET": "x", "OPENBLAS_NUM_THREADS": "1", "TZ": "UTC"},
+        )
+
+    def run(self, code: str, **order: Any) -> dict[str, Any]:
+        """What became of a snippet."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"code": code, **order}) + "\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return found
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def jail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jail]:
+    made = Jail(tmp_path_factory.mktemp("jail"))
+    yield made
+    made.close()
+
+
+CTYPES = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+
+
+def call(number: int, *arguments: object) -> str:
+    """A raw system call by ctypes, as an error of Python's if it fails."""
+    given = "".join(f", {argument}" for argument in arguments)
+    return (
+        f"{CTYPES}if libc.syscall({number}{given}) < 0: raise OSError(ctypes.get_errno(), 'denied')\n"
+        "result = 'it went through'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "counted"),
+    [
+        ("import os\nos.fork()", "fork clone"),
+        ("import os\nos.execv('/bin/true', ['true'])", "execve"),
+        (
+            "import os\nif os.system('true'): raise PermissionError('the shell did not run')",
+            "vfork clone clone3",
+        ),
+        ("import subprocess\nsubprocess.run(['/bin/true'])", "pipe2 vfork clone"),
+        ("import os\nos.posix_spawn('/bin/true', ['true'], {})", "vfork clone"),
+        ("import socket\nsocket.socket()", "socket"),
+        ("import socket\nsocket.create_connection(('127.0.0.1', 80))", "socket"),
+        ("import socket\nsocket.socketpair()", "socketpair"),
+        ("import os, socket\nsocket.socket(fileno=os.dup(line)).connect('/tmp/any')", "connect"),
+        ("import os\nos.kill(parent, 9)", "kill"),
+        ("import os\nos.kill(-1, 0)", "kill"),
+        ("import os\nos.pidfd_open(parent)", "pidfd_open"),
+        ("import os\nos.memfd_create('x')", "memfd_create"),
+        ("import os\nos.setuid(12345)", "setuid"),
+        ("import os\nos.nice(-5)", "setpriority getpriority"),
+        ("import os\nos.unlink(folder + '/data.csv')", "unlink unlinkat"),
+        ("import os\nos.mkdir(folder + '/new')", "mkdir mkdirat"),
+        ("import os\nos.symlink('/etc/passwd', folder + '/link')", "symlink symlinkat"),
+        ("import os\nos.chmod(folder + '/data.csv', 0o777)", "chmod fchmodat"),
+        ("import os\nos.rename(folder + '/data.csv', folder + '/b')", "rename renameat renameat2"),
+        ("import os\nos.truncate(folder + '/data.csv', 0)", "truncate"),
+        ("import resource as r\nr.setrlimit(r.RLIMIT_NOFILE, (99, 99))", "prlimit64"),
+        (call(101, 16, "parent", 0, 0), "ptrace"),
+        (call(310, "parent", 0, 0, 0, 0, 0), "process_vm_readv"),
+        (call(425, 8, 0), "io_uring_setup"),
+        (call(272, 0x10000000), "unshare"),
+        (call(165, 0, 0, 0, 0, 0), "mount"),
+        (call(321, 0, 0, 0), "bpf"),
+        (call(298, 0, 0, 0, 0, 0), "perf_event_open"),
+        (call(323, 0), "userfaultfd"),
+        (call(29, 0, 4096, 0), "shmget"),
+        (call(304, 0, 0, 0), "open_by_handle_at"),
+        (call(157, 38, 0, 0, 0, 0), "prctl"),
+        (call(317, 1, 0, 0), "seccomp"),
+        (call(446, 99, 0), "landlock_restrict_self"),
+        (call(56, 17, 0, 0, 0, 0), "clone"),
+    ],
+)
+def test_it_is_denied_and_counted_by_name_and_the_worker_lives(jail: Jail, code: str, counted: str) -> None:
+    found = jail.run(code)
+    assert found["error"].startswith(("PermissionError", "BlockingIOError", "ValueError: not allowed")), found
+    assert found["exit"] == 0
+    if found["counted"]:
+        assert set(found["denied"]) & set(counted.split()), found
+
+
+@needs_landlock
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('/etc/passwd')",
+        "import os\nos.listdir('/')",
+        "import os\nos.listdir('/dev/shm')",
+        "open('/proc/self/mem', 'rb')",
+        "open(f'/proc/{parent}/mem', 'rb')",
+        "open('/proc/1/environ', 'rb')",
+        "import os\nopen(os.path.dirname(folder) + '/secret')",
+        "open(folder + '/data.csv', 'a')",
+        "open(folder + '/new.txt', 'w')",
+        "open('/tmp/algosim-escape', 'w')",
+        "open('/dev/shm/algosim-escape', 'w')",
+        "open(folder + '/../secret')",
+        "import ctypes\nctypes.CDLL('/tmp/evil.so')",
+    ],
+)
+def test_files_that_are_not_its_own_cannot_be_opened_and_none_be_written(jail: Jail, code: str) -> None:
+    found = jail.run(code)
+    assert found["error"].startswith(("PermissionError", "OSError")), found
+    assert found["exit"] == 0
+
+
+def test_a_32_bit_call_does_not_exist_and_does_not_kill(jail: Jail) -> None:
+    code = f"{CTYPES}if libc.syscall(0x40000000 + 39) < 0: raise OSError(ctypes.get_errno(), 'denied')"
+    found = jail.run(code)
+    assert "denied" in found["error"] and found["exit"] == 0
+
+
+def test_descriptors_of_others_are_gone(jail: Jail) -> None:
+    assert jail.run("import os\nos.read(secret, 1)")["error"] == "OSError: [Errno 9] Bad file descriptor"
+
+
+def test_what_is_mapped_read_only_stays_so(jail: Jail) -> None:
+    found = jail.run("import mmap\nmmap.mmap(kept, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)")
+    assert found["error"].startswith("PermissionError")
+    code = f"""{CTYPES}
+import mmap, numpy
+view = mmap.mmap(kept, 4096, mmap.MAP_SHARED, mmap.PROT_READ)
+address = numpy.frombuffer(view, 'u1').ctypes.data
+if libc.mprotect(ctypes.c_void_p(address), 4096, 3): raise OSError(ctypes.get_errno(), 'denied')
+"""
+    assert jail.run(code)["error"].startswith("PermissionError")
+
+
+def test_the_environment_is_forgotten(jail: Jail) -> None:
+    found = jail.run("import os, ctypes\nresult = [dict(os.environ), ctypes.CDLL(None).getenv(b'A_SECRET')]")
+    assert set(found["result"][0]) <= {"TZ", "LC_CTYPE"} and found["result"][1] == 0
+
+
+def test_more_memory_than_it_may_have_is_a_memory_error(jail: Jail) -> None:
+    found = jail.run("import numpy\nnumpy.ones(100_000_000)", memory_mb=256)
+    assert "MemoryError" in found["error"] and found["exit"] == 0
+    found = jail.run("import numpy\nresult = float(numpy.ones(10_000_000).sum())", memory_mb=256)
+    assert found["result"] == 1e7
+
+
+def test_calls_without_end_are_all_answered(jail: Jail) -> None:
+    code = """
+import os
+result = 0
+for _ in range(1000):
+    try: os.kill(1, 0)
+    except PermissionError: result += 1
+"""
+    found = jail.run(code)
+    assert found["result"] == 1000
+    assert not found["counted"] or found["denied"] == {"kill": 1000}
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        ("import numpy as np\nresult = float(np.linalg.solve(np.eye(2) * 2, np.ones(2))[0])", 0.5),
+        ("import pandas as pd\nresult = float(pd.DataFrame({'a': [1, 2]}).rolling(2).mean().a[1])", 1.5),
+        (
+            "import pandas as pd\nresult = int(pd.DataFrame({'a': [1, 1], 'b': [2, 3]}).groupby('a').b.sum()[1])",
+            5,
+        ),
+        ("import numba\n@numba.njit\ndef f(x): return x + 1\nresult = f(1)", 2),
+        (
+            "import threading\nfound = []\nt = threading.Thread(target=found.append, args=(3,))\n"
+            "t.start()\nt.join()\nresult = found[0]",
+            3,
+        ),
+        ("import statistics, decimal, fractions\nresult = statistics.mean([1, 3])", 2),
+        (
+            "import datetime, zoneinfo\nzone = zoneinfo.ZoneInfo('America/New_York')\nresult = zone.key",
+            "America/New_York",
+        ),
+        ("import random, math, time, json, re\ntime.sleep(0.001)\nresult = math.floor(random.random())", 0),
+        ("result = open(folder + '/data.csv').read()", "a,b\n1,2\n"),
+        ("import sys\nsys.path.insert(0, folder)\nimport beside\nresult = beside.VALUE", 7),
+        ("import sqlite3.dbapi2\nresult = 1", 1),
+        ("import os\nresult = len(os.urandom(8))", 8),
+        (
+            "from trading_lib.strategy import NewsBasedStrategy\nresult = NewsBasedStrategy().bullish_threshold",
+            60,
+        ),
+    ],
+)
+def test_what_a_strategy_needs_goes_on_working(jail: Jail, code: str, result: object) -> None:
+    found = jail.run(code)
+    assert (found["error"], found["result"]) == ("", result), found
