@@ -66,12 +66,14 @@ def _line(place: Place) -> str:
 
 
 def leaders(lanes: Sequence[Mapping[str, Any]], most: int) -> str:
-    """`1 momentum +0.120 %, 2 …`, for a line; nothing unless there are two to compare."""
+    """`1 momentum 100,120.00 (+0.120 %), 2 …`, for a line; nothing unless there are two to compare."""
     places = ranked(lanes)
     if len(places) < 2:
         return ""
-    return ", ".join(
-        f"{place.rank} {place.strategy_id}"
-        + (f" {100 * place.growth:+.3f} %" if place.growth is not None else "")
-        for place in places[:most]
-    )
+    more = f" … {len(places)}" if len(places) > most else ""
+    return ", ".join(map(_leader, places[:most])) + more
+
+
+def _leader(place: Place) -> str:
+    growth = f" ({100 * place.growth:+.3f} %)" if place.growth is not None else ""
+    return f"{place.rank} {place.strategy_id} {place.equity:,.2f}{growth}"

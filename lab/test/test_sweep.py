@@ -210,7 +210,7 @@ def test_a_strategy_that_ends_its_process_fails_the_sweep_and_not_us(tmp_path: P
 
 
 def test_a_sweep_over_several_epochs_is_refused() -> None:
-    config = subject_of(CROSSOVER, DATA, {"symbols": ["IBM"]}, None, None, 1e5).config
+    config = subject_of(CROSSOVER, DATA, {"symbols": ["IBM"]}, None, None, 50.0).config
     with pytest.raises(ConfigError, match="one pass"):
         sweep(Plan(config, {"fast": [5]}, (1,)))
 

@@ -60,7 +60,7 @@ def test_a_line_says_rank_return_drawdown_sharpe_and_equity() -> None:
     assert first.split() == ["1", "quick", "+1.050", "%", "0.100", "%", "-3.2", "1,010.50"]
     assert second.split() == ["2", "slow", "-0.100", "%", "1.230", "%", "–", "999.00"]
     assert len(first) == len(second) == len(heading) <= 80
-    assert leaders([lane("slow", 999), lane("quick", 1010.5)], 1) == "1 quick +1.050 %"
+    assert leaders([lane("slow", 999), lane("quick", 1010.5)], 1) == "1 quick 1,010.50 (+1.050 %) … 2"
 
 
 def test_a_long_board_says_how_many_more_there_are() -> None:
@@ -82,6 +82,6 @@ def test_a_class_sees_its_ranks_and_the_whole_board_at_the_end() -> None:
     plain = io.StringIO()
     with View(Console(file=plain, width=100, force_terminal=False)) as view:
         view.show(status)
-        assert "1 s29 +2.900 %, 2 s28 +2.800 %, 3 s27 +2.700 %" in plain.getvalue()
+        assert "1 s29 1,029.00 (+2.900 %), 2 s28 1,028.00 (+2.800 %), 3 s27 1,027.00" in plain.getvalue()
         view.show(status | {"stopped": True})
     assert sum(f" s{i:02} " in plain.getvalue() for i in range(30)) == 30
