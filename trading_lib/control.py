@@ -1,7 +1,11 @@
-"""What an operator can do to the lanes of a run: the actions behind the CONTROL records of its tape.
+"""What an operator can do to a run: the actions behind the CONTROL records of its tape.
 
 An action is a line of `runs/<id>/control.jsonl`, written before its record is on the tape, and the
-record's value is the line's `id`.
+record's value is the line's `id`. Each has an owner, who alone takes notice of it:
+
+    Action          the lanes, at the record: it stands at the head of the tape
+    MarketAction    the Gateway, which puts the record into its feed where the action takes effect
+    FeedAction      the OrderBook, at once; the record stands at the head of the tape
 """
 
 from pathlib import Path
@@ -42,7 +46,46 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, tag="costs", tag_field="a
     latency_ms: Amount | None = None
 
 
+class Pause(msgspec.Struct, frozen=True, tag="pause", tag_field="action"):
+    """Hold the market: nothing more leaves the Gateway. Event time stands still with it."""
+
+
+class Resume(msgspec.Struct, frozen=True, tag="resume", tag_field="action"):
+    """Go on where `Pause` has stopped it; what was due then is due as much later as the pause was long."""
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True, tag="speed", tag_field="action"):
+    """Let records leave faster or slower; event time is untouched.
+
+    `speed` is event seconds per second where the pace is event time, and a factor on the configured rate
+    where it is ticks per second. It replaces the one before.
+    """
+
+    speed: Annotated[float, Meta(ge=1e-6, le=1e9)]
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True, tag="reset", tag_field="action"):
+    """Begin the market anew, from its first record: an EPOCH follows. `seed` None: the one it has."""
+
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, tag="model", tag_field="action"):
+    """Change parameters of a simulated market's model from here on, by name."""
+
+    changes: Annotated[
+        dict[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{1,32}\Z")], float], Meta(min_length=1, max_length=32)
+    ]
+
+
+class DropFeed(msgspec.Struct, frozen=True, tag="drop_feed", tag_field="action"):
+    """Hang up the connection to the Gateway, to see what happens: it is made again at once."""
+
+
 Action = KillSwitch | Cancel | Costs
+MarketAction = Pause | Resume | Speed | Reset | Model
+FeedAction = DropFeed
+OperatorAction = Action | MarketAction | FeedAction
 
 _decoder: Final = msgspec.json.Decoder(Action)
 
@@ -52,6 +95,13 @@ class _Line(msgspec.Struct):
 
 
 _line: Final = msgspec.json.Decoder(_Line)
+_market: Final = msgspec.json.Decoder(MarketAction)
+
+
+def decode_market_action(text: str) -> MarketAction:
+    """An action of the Gateway, from JSON. Raises msgspec.DecodeError."""
+    action: MarketAction = _market.decode(text)
+    return action
 
 
 def read_actions(path: Path) -> dict[int, Action]:

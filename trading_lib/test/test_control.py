@@ -39,7 +39,12 @@ def test_what_follows_the_last_newline_is_not_there_yet(file: Path) -> None:
     "line",
     [
         b'{"id": 9, "action": "pause"}',
-        b'{"id": 9, "action": "speed", "value": 10}',
+        b'{"id": 9, "action": "resume"}',
+        b'{"id": 9, "action": "speed", "speed": 10}',
+        b'{"id": 9, "action": "reset", "seed": 7}',
+        b'{"id": 9, "action": "model", "changes": {"kappa": 2}}',
+        b'{"id": 9, "action": "drop_feed"}',
+        b'{"id": 9, "action": "somebody_elses", "strategy": "s"}',
         b'{"action": "kill_switch"}',
         b'{"id": "nine", "action": "kill_switch"}',
         b'{"id": 9, "action": "cancel"}',
