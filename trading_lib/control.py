@@ -99,7 +99,7 @@ _market: Final = msgspec.json.Decoder(MarketAction)
 
 
 def decode_market_action(text: str) -> MarketAction:
-    """An action of the Gateway, from JSON. Raises msgspec.DecodeError."""
+    """An action of the Gateway, from JSON. Raises msgspec.DecodeError, and RecursionError for one nested too deep."""
     action: MarketAction = _market.decode(text)
     return action
 
