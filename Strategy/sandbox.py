@@ -78,13 +78,12 @@ def lock_down(limits: Limits, keep: Sequence[int]) -> Report:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    files_restricted = bool(landlock.restrict([*prepared.readable, *limits.readable]))
-    if not files_restricted:
+    if not landlock.restrict([*prepared.readable, *limits.readable]):
         missing.append("a strategy can read every file that you can: this kernel has no Landlock")
     if prepared.seccomp is None:
         missing.append("a strategy can make any system call: there is no libseccomp (Debian: libseccomp2)")
         return Report(tuple(missing), None)
-    notify_fd = seccomp.restrict(prepared.seccomp, files_restricted=files_restricted)
+    notify_fd = seccomp.restrict(prepared.seccomp)
     if notify_fd is None:
         missing.append("denied system calls are not counted: this kernel cannot say who made them")
     return Report(tuple(missing), notify_fd)

@@ -171,6 +171,58 @@ if libc.mprotect(ctypes.c_void_p(address), 4096, 3): raise OSError(ctypes.get_er
     assert jail.run(code)["error"].startswith("PermissionError")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import fcntl\nfcntl.flock(kept, fcntl.LOCK_SH)",
+        "import fcntl\nfcntl.lockf(kept, fcntl.LOCK_SH)",
+        "import fcntl\nfcntl.fcntl(kept, fcntl.F_SETLEASE, fcntl.F_RDLCK)",
+        "import fcntl\nfcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)",
+    ],
+)
+def test_nothing_is_held_that_others_would_wait_for(jail: Jail, code: str) -> None:
+    found = jail.run(code)
+    assert found["error"].startswith("PermissionError"), found
+
+
+MAPPED = f"""{CTYPES}
+libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+def mapped(size, rights, flags, fd):
+    found = libc.mmap(None, ctypes.c_size_t(size), rights, flags, fd, ctypes.c_long(0))
+    if found == 2**64 - 1: raise OSError(ctypes.get_errno(), 'denied')
+    return found
+"""
+
+
+def test_a_page_that_was_given_does_not_become_more_of_its_file(jail: Jail) -> None:
+    found = jail.run(f"""{MAPPED}
+page = mapped(4096, 1, 1, kept)
+more = libc.mremap(ctypes.c_void_p(page), ctypes.c_size_t(4096), ctypes.c_size_t(8192), 1)
+result = more == 2**64 - 1
+""")
+    assert (found["error"], found["result"], found["denied"]) == ("", True, {})
+
+
+def test_who_sleeps_on_a_shared_page_cannot_be_carried_off(jail: Jail) -> None:
+    found = jail.run(f"""{MAPPED}
+page = mapped(4096, 1, 1, kept)
+given = [ctypes.c_long(value) for value in (202, page, 3, 1, 1, page + 4, 0)]
+if libc.syscall(*given) < 0: raise OSError(ctypes.get_errno(), 'denied')
+""")
+    assert found["error"].startswith("PermissionError"), found
+
+
+@pytest.mark.parametrize("flags", ["0x01 | 0x20", "0x02 | 0x20 | 0x100"], ids=["shared", "a stack"])
+def test_there_is_no_memory_that_the_limit_does_not_count(jail: Jail, flags: str) -> None:
+    found = jail.run(f"{MAPPED}mapped(4096, 3, {flags}, -1)")
+    assert found["error"].startswith("PermissionError"), found
+
+
+def test_numbers_that_are_no_system_calls_are_counted_under_one_name(jail: Jail) -> None:
+    found = jail.run(f"{CTYPES}for number in range(5000, 5100): libc.syscall(number)")
+    assert not found["counted"] or found["denied"] == {"no system call": 100}
+
+
 def test_the_environment_is_forgotten(jail: Jail) -> None:
     found = jail.run("import os, ctypes\nresult = [dict(os.environ), ctypes.CDLL(None).getenv(b'A_SECRET')]")
     assert set(found["result"][0]) <= {"TZ", "LC_CTYPE"} and found["result"][1] == 0
