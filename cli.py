@@ -21,10 +21,10 @@ from config import DEFAULT_CONFIG, load_config
 from lab.arguments import duration, strategy_files
 from lab.cli_files import files
 from lab.cli_research import research
+from lab.exit_codes import EXIT_DATA
 from lab.settings import configured, run_changes, strategies_change
 from runtime.part import EXIT_CONFIG, EXIT_FAILED
 
-EXIT_DATA: Final = 65  # EX_DATAERR of sysexits.h
 FAULTS: Final = {  # by module and class, and their exit codes
     ("config", "ConfigError"): EXIT_CONFIG,
     ("trading_lib.strategy_file", "StrategyError"): EXIT_CONFIG,

@@ -1,14 +1,13 @@
 """The commands about files: `sim new-strategy`, `sim doctor`, `sim data`."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from config import DEFAULT_CONFIG
 from lab.arguments import Parameter, parameter
-
-EXIT_CHECK: Final = 3  # a check said no
+from lab.exit_codes import EXIT_CHECK
 
 files = typer.Typer()
 data = typer.Typer(help="Look at a file of prices, or bring it into shape.", no_args_is_help=True)

@@ -2,15 +2,13 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from lab.arguments import Axis, Parameter, axis, duration, parameter
-from lab.tables import instant
-
-EXIT_CHECK: Final = 3
-NS_PER_S: Final = 1_000_000_000
+from lab.exit_codes import EXIT_CHECK
+from trading_lib.models import NS_PER_S
 
 research = typer.Typer()
 
@@ -125,6 +123,7 @@ def replay(
     """Run a recorded run's strategies, as they were, over its tape. Exits 3 unless they make the same orders."""
     from lab.rehearsal import said
     from lab.replay import Replay
+    from Recorder.report_text import instant
 
     again = Replay(run)
     pace = _Pace(speed)

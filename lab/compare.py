@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.summary import lines_of, measured
-from lab.tables import UNDEFINED, text_table
+from lab.tables import text_table
+from Recorder.report_text import UNDEFINED
 from Recorder.run_files import Run, load_run
 
 

@@ -14,7 +14,9 @@ import numpy as np
 
 from Gateway.providers.csv_rows import Float64Array, Int64Array, Rows, load_rows
 from Gateway.providers.provider import DataError
-from lab.tables import instant, text_table, time_span
+from lab.tables import text_table
+from Recorder.report_text import UNDEFINED, duration, instant
+from trading_lib.models import NS_PER_S
 
 Unit = Literal["s", "ms", "us", "ns"]
 RESOLUTIONS: Final[tuple[tuple[int, Unit], ...]] = (
@@ -50,7 +52,7 @@ def _symbols(rows: Rows) -> str:
     for i in np.unique(rows.ids).tolist():
         own = rows.ids == i
         times, prices = np.sort(rows.times[own]), rows.prices[own]
-        gap = time_span(float(np.median(np.diff(times)))) if len(times) > 1 else "–"
+        gap = duration(float(np.median(np.diff(times))) / NS_PER_S) if len(times) > 1 else UNDEFINED
         low, high = _plain(float(prices.min())), _plain(float(prices.max()))
         count = f"{len(times):,}"
         lines.append((rows.names[i], count, instant(int(times[0])), instant(int(times[-1])), gap, low, high))

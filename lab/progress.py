@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from config import Config
+from trading_lib.models import NS_PER_S
 
 if TYPE_CHECKING:
     from lab.evaluation import Progress
 
 WHOLE: Final = 1000  # steps of a bar
-NS_PER_S: Final = 1_000_000_000
 
 
 def fraction(config: Config, done: "Progress") -> float | None:

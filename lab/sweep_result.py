@@ -5,7 +5,8 @@ from math import sqrt
 from typing import Any, Final, NamedTuple
 
 from lab.sweep_tasks import DRAWS, Plan, Tried
-from lab.tables import UNDEFINED, percent, ratio, text_table
+from lab.tables import text_table
+from Recorder.report_text import UNDEFINED, number, percent
 from trading_lib.measure import Undefined
 from trading_lib.overfitting import Moments, deflated_sharpe_of, expected_best
 
@@ -110,12 +111,12 @@ def _table(result: SweepResult) -> str:
 
     def a_year(sample: Moments) -> str:
         found = _ratio(sample)
-        return UNDEFINED if found is None else ratio(found * root)
+        return UNDEFINED if found is None else number(found * root)
 
     def error(sample: Moments) -> str:
         """One standard error: Lo (2002), as `metrics.sharpe_standard_error`."""
         found = _ratio(sample)
-        return UNDEFINED if found is None else ratio(sqrt((1 + found * found / 2) / sample.n) * root)
+        return UNDEFINED if found is None else number(sqrt((1 + found * found / 2) / sample.n) * root)
 
     names = list(result.plan.axes)
     head = [*names, "Sharpe in", "±", "Sharpe out", "return in", "return out", "drawdown", "fills"]
