@@ -92,7 +92,7 @@ def test_its_evaluation_and_its_replay_are_the_same(run: Path, tmp_path: Path) -
     again = sim("replay", run, "--step", "--speed", "1e6")
     assert again.exit_code == 0, again.output
     orders = re.findall(
-        r"^2025-01-02 14:30:\d\d  record +\d+  (?:early|late): .* BUY ", again.output, re.MULTILINE
+        r"^2025-01-02 14:30:[\d.]+  record +\d+  (?:early|late): .* BUY ", again.output, re.MULTILINE
     )
     assert len(orders) > 10
     assert "requests are the same" in again.output
