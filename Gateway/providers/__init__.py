@@ -7,6 +7,7 @@ from Gateway.providers.news import NewsProvider
 from Gateway.providers.passes import Passes
 from Gateway.providers.provider import Batch, DataError, Provider
 from Gateway.providers.random_walk import RandomWalkProvider
+from Gateway.providers.simulated import SimulatedProvider
 from Gateway.providers.time_marks import TimeMarks
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Provider",
     "CsvProvider",
     "RandomWalkProvider",
+    "SimulatedProvider",
     "NewsProvider",
     "Faults",
     "Limit",

@@ -9,7 +9,7 @@ wall-clock pace, sockets or frames. Prices are integers in units of 10^-decimals
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -85,13 +85,16 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     )
 
 
-def revise(batch: Batch, values: Int64Array) -> None:
-    """Give the ticks of a batch the values they have after `Provider.set_model`, in place.
+def revised(batch: Batch, values: Int64Array) -> Batch:
+    """A batch with the values that its ticks have after `Provider.set_model`; all else is shared.
 
     `values` int64[n] are of the batch's n ticks and lost ticks; those of the latter are not used.
     """
-    is_tick = batch.kinds[made(batch)] == Kind.TICK
-    batch.values[made(batch)[is_tick]] = values[is_tick]
+    places = made(batch)
+    is_tick = batch.kinds[places] == Kind.TICK
+    new = batch.values.copy()
+    new[places[is_tick]] = values[is_tick]
+    return replace(batch, values=new)
 
 
 def made(batch: Batch) -> npt.NDArray[np.intp]:
@@ -130,9 +133,10 @@ class Provider(ABC):
     ) -> Int64Array:
         """Change parameters of the market's model from the next record on that `read` returns.
 
-        So that a caller which has read ahead need not wait: the change begins before the last `unsent` ticks
-        that `read` returned, counting each lost one (GAP) too. Returns what becomes of their values,
-        int64[unsent], in their order; see `revise`. Nothing else of any record changes. Raises ValueError
+        (An instant that has begun is finished as it was.) So that a caller which has read ahead need not
+        wait, the change begins before the last `unsent` ticks that `read` returned, counting each lost one
+        (GAP) too. Returns what becomes of their values,
+        int64[unsent], in their order; see `revised`. Nothing else of any record changes. Raises ValueError
         with the reason when there is no such parameter, or a value cannot be; then nothing has changed.
         """
         raise ValueError("this market has no model")
@@ -185,8 +189,7 @@ class Wrapper(Provider):
         """See Provider. What was kept is unsent, too."""
         kept = made(self._kept).shape[0]
         values = self._source.set_model(changes, unsent + kept)
-        self._kept = self._kept.slice(0, self._kept.size).repeat(np.ones(self._kept.size, np.int64))
-        revise(self._kept, values[unsent:])
+        self._kept = revised(self._kept, values[unsent:])
         return values[:unsent]
 
     def close(self) -> None:

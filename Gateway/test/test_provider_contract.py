@@ -17,11 +17,13 @@ from Gateway.providers import (
     Passes,
     Provider,
     RandomWalkProvider,
+    SimulatedProvider,
     TimeMarks,
 )
 from Gateway.providers.provider import take
 from trading_lib import wire
 from trading_lib.models import Kind
+from trading_lib.simulation import TYPES
 
 START = 1_735_828_200_000_000_000
 MOST = 700  # records looked at; the endless sources have more
@@ -42,6 +44,16 @@ def walk(limit: int | None = None, dt_ms: float = 200) -> RandomWalkProvider:
     return RandomWalkProvider(["A", "B", "C"], START, seed=7, dt_ms=dt_ms, limit=limit)
 
 
+def simulated(kind: str, limit: int | None = None, random_arrivals: bool = False) -> SimulatedProvider:
+    return SimulatedProvider(
+        ["A", "B"], START, TYPES[kind](), seed=7, limit=limit, random_arrivals=random_arrivals
+    )
+
+
+def of_model(kind: str) -> Callable[[Path], Provider]:
+    return lambda _: simulated(kind)
+
+
 PROVIDERS: dict[str, Callable[[Path], Provider]] = {
     "csv": csv_file,
     "endless random walk": lambda _: walk(),
@@ -56,6 +68,12 @@ PROVIDERS: dict[str, Callable[[Path], Provider]] = {
         Passes(NewsProvider(csv_file(folder), 5, seed=1), loop=False)
     ),
     "everything, looping": lambda _: TimeMarks(Passes(NewsProvider(walk(limit=50), 5, seed=1), loop=True)),
+    **{f"{kind} model": of_model(kind) for kind in TYPES},
+    "100 instants of a model": lambda _: simulated("ou", limit=100),
+    "random arrivals": lambda _: simulated("gbm", random_arrivals=True),
+    "everything over a model": lambda _: TimeMarks(
+        NewsProvider(Passes(simulated("heston", random_arrivals=True), loop=False), 5, seed=1)
+    ),
     "late ticks": lambda _: Faults(walk(dt_ms=1), jitter_ms=20, seed=1),
     "lost ticks": lambda _: Faults(walk(limit=300), drop=0.3, seed=1),
     "everything with faults": lambda _: TimeMarks(
