@@ -48,7 +48,8 @@ def _no_clock() -> int:
 class Engine:
     """Runs one strategy with its lane. O(1) per record.
 
-    `symbol_of(slot)` names a record's slot. `wanted`: the symbols the strategy is called for, empty: all.
+    `symbol_of(slot)` names a record's slot. `wanted`: the symbols the strategy is called for; empty: all but
+    the series beside another one, as `X.MODEL` is beside `X`, which are no prices to trade at.
     `wall` stamps orders for measuring latency, nothing else. `warn` hears of the strategy's exceptions.
     Raises StrategyError when `init` fails; so does `consume`, at an epoch.
     """
@@ -87,6 +88,7 @@ class Engine:
         self._reasons: dict[str, int] = {}  # of `ctx.no_trade`
         self._wanted = frozenset(wanted or getattr(strategy, "SYMBOLS", ()))
         self._names: list[str] = []
+        self._skipped: set[str] = set()  # symbols the strategy is not called for
         self._seq = self._ts = -1
         self._errors_in_burst = 0
         self._init()
@@ -105,7 +107,7 @@ class Engine:
         """Process tape records, in order: `(seq, ts, value, due, booked, slot, kind)`."""
         self._errors_in_burst = 0
         lane = self.lane
-        names, prices, watched, wanted = self._names, lane.prices, lane.watched, self._wanted
+        names, prices, watched, skipped = self._names, lane.prices, lane.watched, self._skipped
         context, on_tick = self._context, self._on_tick
         next_account = lane.next_account
         seq, ticks = lane.seq, 0
@@ -115,13 +117,14 @@ class Engine:
                     symbol = names[slot]
                 except IndexError:
                     symbol = self._learn(slot)
+                    skipped = self._skipped
                 if ts > lane.wake_ts or seq >= next_account or symbol in watched:
                     self._tick_in_lane(seq, ts, symbol, value)
                     next_account = lane.next_account
                 else:
                     prices[symbol] = value
                 ticks += 1
-                if wanted and symbol not in wanted:
+                if symbol in skipped:
                     self._ts = ts
                     continue
                 self._seq, self._ts, self.symbol = seq, ts, symbol
@@ -180,7 +183,7 @@ class Engine:
     def _consume_news(self, seq: int, ts: int, value: float, slot: int) -> None:
         self.news += 1
         symbol = self._names[slot] if slot < len(self._names) else self._learn(slot)
-        if self._on_news is None or (self._wanted and symbol not in self._wanted):
+        if self._on_news is None or symbol in self._skipped:
             return
         self.symbol = symbol
         try:
@@ -219,6 +222,11 @@ class Engine:
         for symbol in map(self._symbol_of, range(len(self._names), slot + 1)):
             self._names.append(symbol)
             self.lane.broker.watch_series(symbol)
+        if self._wanted:
+            self._skipped = {symbol for symbol in self._names if symbol not in self._wanted}
+        else:
+            known = set(self._names)
+            self._skipped = {symbol for symbol in known if symbol.rpartition(".")[0] in known}
         return self._names[slot]
 
     def _count_error(self, fault: BaseException) -> None:

@@ -457,3 +457,25 @@ def test_whatever_a_strategy_raises_is_counted_and_said_in_few_words(
     assert engine.errors == 1
     assert shown in engine.last_error
     assert len(engine.last_error.encode()) < 1000
+
+
+# ------------------------------------------------------------------------------------------------ series
+
+
+def seen_symbols(tmp_path: Path, symbols: tuple[str, ...], slots: list[int], **options: Any) -> list[str]:
+    path = tmp_path / "strategy.py"
+    path.write_text("seen = []\ndef on_tick(ctx, tick): seen.append(tick.symbol)\n")
+    module = load_strategy(path)
+    engine = Engine("mine", module, {}, symbols.__getitem__, print, **options)
+    engine.consume((seq, TS + seq, 1.0, 0, 0, slot, int(Kind.TICK)) for seq, slot in enumerate(slots))
+    found: list[str] = module.seen
+    return found
+
+
+def test_a_series_beside_a_symbol_is_no_price_that_a_strategy_is_called_for(tmp_path: Path) -> None:
+    symbols = ("X", "X.MODEL", "BRK.B", "Y.BID", "Y")
+    assert seen_symbols(tmp_path, symbols, [0, 1, 2, 4, 3, 0]) == ["X", "BRK.B", "Y", "X"]
+
+
+def test_a_series_that_is_asked_for_by_name_is_seen(tmp_path: Path) -> None:
+    assert seen_symbols(tmp_path, ("X", "X.MODEL"), [0, 1, 0], wanted=["X.MODEL"]) == ["X.MODEL"]
