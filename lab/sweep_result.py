@@ -150,20 +150,16 @@ def _sentences(result: SweepResult) -> list[str]:
     best = result.best
     if best is None:
         return [*lines, "No combination has a Sharpe ratio: nothing was earned or lost often enough."]
-    chance = expected_best(result.trials) * root
     if n > 1:
-        lines.append(
-            f"By chance alone, the best of {n:,} such tries would show a Sharpe ratio of about {chance:.2f}."
-        )
-    lines.append(
-        f"Deflated Sharpe ratio of the best: {_shown(result.deflated)}: the probability that it is better than that "
-        "chance (above 0.95 is worth a second look)."
-    )
+        chance = expected_best(result.trials) * root
+        lines += [
+            f"By chance alone, the best of {n:,} such tries would show a Sharpe ratio of about {chance:.2f}.",
+            f"Deflated Sharpe ratio of the best: {number(result.deflated)}: the probability that it is better than "
+            "that chance (above 0.95 is worth a second look).",
+        ]
+    else:
+        lines.append(f"The probability that its true Sharpe ratio is above 0: {number(result.deflated)}.")
     return [*lines, *_against_random(result, best)]
-
-
-def _shown(probability: float | None) -> str:
-    return UNDEFINED if probability is None else f"{probability:.2f}"
 
 
 def _against_random(result: SweepResult, best: Row) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from config import Config, StrategyEntry, parse_config, resolve, to_json
-from lab.conditions import Condition
+from lab.conditions import BadCondition, Condition
 from lab.sweep_market import SweepMarket, Trying
 from trading_lib.strategy_file import StrategyError, load_strategy
 
@@ -48,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True):
             raise SweepFailed(f"{total:,} evaluations are too many: at most {MOST:,}")
         every = [dict(zip(self.axes, values, strict=True)) for values in product(*self.axes.values())]
         allowed = [params for params in every if where is None or where(params)]
+        if not allowed:
+            raise BadCondition(f"leaves none of {len(every):,} combinations")
         return allowed, len(every) - len(allowed)
 
 

@@ -192,6 +192,44 @@ def test_evaluations_are_compared_in_one_table(tmp_path: Path) -> None:
     )
 
 
+# ------------------------------------------------------------------------------------------------ sweep
+
+
+def test_a_sweep_prints_its_table_and_what_the_best_is_worth() -> None:
+    done = sim(
+        "sweep", "--strategy", STRATEGY, "--data", DATA, "--param", "fast=5:10:5", "--param", "slow=20,40"
+    )
+    assert done.exit_code == 0, done.output
+    assert "4 combinations were tried" in done.output
+    assert "Deflated Sharpe ratio of the best" in done.output
+    alone = sim("sweep", "--strategy", STRATEGY, "--data", DATA, "--param", "fast=5", "--no-baseline")
+    assert "The probability that its true Sharpe ratio is above 0: " in alone.output
+    assert "at random" not in alone.output
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--param", "fats=5:10:5"), "did you mean fast?"),
+        (("--param", "fast=5:10:5", "--where", "fast < slow"), "slow is no parameter that is varied"),
+        (("--param", "fast=5:10:5", "--where", "fast > 99"), "leaves none of 2 combinations"),
+        (("--param", "fast=5:10:5", "--where", "exit()"), "only names, numbers"),
+        (("--param", "fast=x:y:z"), "a range is from:to:step"),
+        ((), "Missing option"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_usage(options: tuple[str, ...], text: str) -> None:
+    done = sim("sweep", "--strategy", STRATEGY, "--data", DATA, *options)
+    assert done.exit_code == 2
+    assert text in done.output
+
+
+def test_a_parameter_that_no_strategy_knows_is_usage() -> None:
+    done = sim("eval", "--strategy", STRATEGY, "--data", DATA, "--param", "quantty=5")
+    assert done.exit_code == 2
+    assert "no strategy here has a parameter quantty: did you mean quantity?" in done.output
+
+
 # ----------------------------------------------------------------------------------------- new-strategy
 
 

@@ -127,6 +127,8 @@ def test_the_combinations_are_every_one_that_the_condition_allows() -> None:
     allowed, left_out = plan.combinations(condition("fast < slow", ["fast", "slow"]))
     assert allowed == [{"fast": 5, "slow": 10}, {"fast": 5, "slow": 20}]
     assert left_out == 2
+    with pytest.raises(BadCondition, match="leaves none of 4 combinations"):
+        plan.combinations(condition("fast > 99", ["fast"]))
     with pytest.raises(SweepFailed, match="too many"):
         Plan(walk(), {"n": list(range(1000)), "m": list(range(1000))}, (1, 2)).combinations()
     assert MOST == 1_000_000
