@@ -35,6 +35,7 @@ class Live:
         return found
 
     def parts(self) -> dict[str, Any]:
+        assert self.process.alive, self.process.output
         with connect(self.run / "status.sock") as link, link.makefile() as lines:
             found: dict[str, Any] = json.loads(lines.readline())["parts"]
             return found
@@ -112,6 +113,10 @@ def everything(live: Live, file: Path) -> None:
     psutil.Process(live.strategy("kinds")["pid"]).kill()
     wait_until(lambda: live.strategy("kinds").get("restarts") == 1, "the worker again")
     live.trades_on()
+
+
+def and_the_whole_strategy(live: Live, file: Path) -> None:
+    everything(live, file)
     live.child("Strategy/run.py").kill()
     wait_until(lambda: live.parts()["strategy"]["restarts"] == 1, "the Strategy again")
 
@@ -127,6 +132,12 @@ def test_a_run_with_a_reload_kills_and_an_operator_replays_to_the_same_orders(ha
     result = replay(hard_run)
     assert result.same, str(result)
     assert result.orders["kinds"] > 100
+
+
+@pytest.mark.chaos
+def test_so_does_one_whose_strategy_process_was_killed(tmp_path: Path) -> None:
+    result = replay(hard_life(tmp_path, and_the_whole_strategy))
+    assert result.same, str(result)
 
 
 def copied(run: Path, folder: Path) -> Path:
