@@ -17,6 +17,7 @@ _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _FS_RIGHTS: Final = {1: 13, 2: 14, 3: 15, 5: 16}  # so many rights are known since that version
 _NET_SINCE, _NET_RIGHTS = 4, 0b11  # TCP: bind, connect
 _SCOPES_SINCE, _SCOPES = 6, 0b11  # abstract Unix sockets, signals
+_LOG_OFF_SINCE, _LOG_OFF = 7, 1  # who is denied without end shall not fill the system's log
 
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
@@ -42,7 +43,8 @@ def restrict(readable: Iterable[str]) -> int:
     try:
         for path in dict.fromkeys(readable):
             _allow(ruleset, path)
-        _check(_syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)))
+        flags = _LOG_OFF if version >= _LOG_OFF_SINCE else 0
+        _check(_syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(flags)))
     finally:
         os.close(ruleset)
     return version

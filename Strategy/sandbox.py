@@ -11,6 +11,7 @@ import ctypes
 import os
 import resource
 import site
+import struct
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -26,8 +27,19 @@ __all__ = ["DenialCounter", "Limits", "Report", "lock_down", "prepare"]
 
 KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
 OWN_LIBRARY: Final = Path(__file__).resolve().parents[1] / "trading_lib"  # strategies may import more of it
-SYSTEM_FOLDERS: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime")
+SYSTEM_FOLDERS: Final = (
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share/zoneinfo",
+    "/etc/localtime",
+    "/etc/ld.so.cache",
+)
+THREADS_AT_ONCE: Final = 1024  # beyond all that run here now; the kernel counts those of a user, not root's
+STACK_BYTES: Final = 64 << 20  # a main thread's, at most, where the system sets no limit
 _PR_SET_NO_NEW_PRIVS, _PR_SET_DUMPABLE = 38, 4
+_CAPABILITIES_V3, _CAP_DAC_READ_SEARCH = 0x20080522, 1 << 2
 _MB: Final = 1 << 20
 
 
@@ -54,6 +66,7 @@ class _Prepared:
         paths = sysconfig.get_paths()
         libraries = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
         self.readable = [*libraries, *site.getsitepackages(), sys.prefix, f"{sys.base_prefix}/lib"]
+        self.readable += [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
         self.readable += [str(OWN_LIBRARY), *SYSTEM_FOLDERS]
 
 
@@ -67,8 +80,14 @@ def prepare() -> None:
 
 
 def lock_down(limits: Limits, keep: Sequence[int]) -> Report:
-    """Give up every right that is not needed; only the descriptors in `keep` stay open. Raises OSError."""
+    """Give up every right that is not needed; only the descriptors in `keep` stay open.
+
+    Only the calling thread and those it starts are locked in: call it while there is no other. The caller
+    passes `notify_fd` to its parent, and closes it, before anything of the user's runs. Raises OSError: then
+    nothing of the user's may run.
+    """
     prepared = _prepared or _Prepared()
+    sys.dont_write_bytecode = True
     _forget_environment()
     _close_all_but(keep)
     _limit(limits)
@@ -78,6 +97,7 @@ def lock_down(limits: Limits, keep: Sequence[int]) -> Report:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    _drop_capabilities(libc)
     if not landlock.restrict([*prepared.readable, *limits.readable]):
         missing.append("a strategy can read every file that you can: this kernel has no Landlock")
     if prepared.seccomp is None:
@@ -97,24 +117,48 @@ def _forget_environment() -> None:
 
 def _close_all_but(keep: Sequence[int]) -> None:
     wanted = sorted({*keep})
-    for low, high in zip(
-        [-1, *wanted], [*wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0]], strict=True
-    ):
+    highest = resource.getrlimit(resource.RLIMIT_NOFILE)[1]  # the soft limit may have been higher once
+    end = highest if 0 < highest < _MB else _MB  # the kernel's own default for what a process can have
+    for low, high in zip([-1, *wanted], [*wanted, end], strict=True):
         if high > low + 1:
             os.closerange(low + 1, high)
 
 
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """As root keep only the right to read what belongs to others: where Landlock allows it."""
+    header = struct.pack("=Ii", _CAPABILITIES_V3, 0)
+    words = ctypes.create_string_buffer(24)  # two times effective, permitted, inheritable
+    _check(libc.capget(header, words))
+    effective, permitted, *_ = struct.unpack("=6I", words)
+    kept = permitted & _CAP_DAC_READ_SEARCH
+    _check(libc.capset(header, struct.pack("=6I", effective & kept, kept, 0, 0, 0, 0)))
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"capabilities: {os.strerror(ctypes.get_errno())}")
+
+
 def _limit(limits: Limits) -> None:
     """Memory counts from what the worker has now; what it shares with the zygote is not its own."""
-    memory = _data_bytes() + limits.memory_mb * _MB
-    for what, limit in (
-        (resource.RLIMIT_DATA, memory),
+    wanted = [
+        (resource.RLIMIT_DATA, _data_bytes() + limits.memory_mb * _MB),
+        (resource.RLIMIT_STACK, STACK_BYTES),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(what)[1]
-        wanted = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        resource.setrlimit(what, (wanted, wanted))
+    ]
+    if sys.platform == "linux":
+        wanted.append((resource.RLIMIT_NPROC, _tasks() + THREADS_AT_ONCE))
+    for what, limit in wanted:
+        lowest = min(
+            (now for now in resource.getrlimit(what) if now != resource.RLIM_INFINITY), default=limit
+        )
+        resource.setrlimit(what, (min(limit, lowest),) * 2)
+
+
+def _tasks() -> int:
+    """Threads of the whole system: the fourth field of /proc/loadavg is `running/all`."""
+    return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
 
 
 def _data_bytes() -> int:

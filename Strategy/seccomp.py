@@ -61,9 +61,9 @@ CONDITIONAL: Final[tuple[tuple[str, *tuple[Condition, ...]], ...]] = (
     *(("fcntl", (1, _INT, command)) for command in _FCNTLS),
     *(("prctl", (0, _INT, option)) for option in _PRCTLS),
 )
-WITHOUT: Final = {"clone3": errno.ENOSYS, "mremap": errno.ENOMEM}
+WITHOUT: Final = {"clone3": errno.ENOSYS, "mremap": errno.ENOMEM, "mbind": errno.ENOSYS}
 """Libraries do without these, uncounted: the flags of clone3 cannot be looked at, and mremap makes more of a
-file writable than the page that was given."""
+file writable than the page that was given. LLVM asks for mbind with each kernel."""
 _NOTIFICATION: Final = struct.Struct("=QIIiIQ6Q")  # id, pid, flags, number, architecture, address, arguments
 _ANSWER: Final = struct.Struct("=QqiI")  # id, value, error, flags
 _RECEIVE: Final = 0xC0000000 | _NOTIFICATION.size << 16 | ord("!") << 8
