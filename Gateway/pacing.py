@@ -8,14 +8,12 @@ machine) the schedule starts anew, counted in `resyncs`.
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
-import numpy as np
-
+from Gateway.lookahead import Lookahead
 from Gateway.providers.provider import Batch, Provider
-from trading_lib.models import NS_PER_S, Kind
+from trading_lib.models import NS_PER_S
 
 BURST_NS: Final = 1_000_000  # at more than 1,000 ticks/s, ticks leave in bursts, one a millisecond
 HOPELESS_NS: Final = NS_PER_S  # further behind than this the schedule is given up
-BUFFERED: Final = 4096  # records read ahead from the provider
 UNPACED_BATCH: Final = 4096
 MAX_NS: Final = 2**63 - 1
 
@@ -25,67 +23,6 @@ class Burst(NamedTuple):
 
     batch: Batch
     due: int
-
-
-class Lookahead:
-    """A provider with a few thousand records read ahead, to be taken by ticks or by time."""
-
-    def __init__(self, source: Provider) -> None:
-        self._source = source
-        self._read()
-
-    def _read(self) -> None:
-        self._batch = self._source.read(BUFFERED)
-        self._at = self._ticks_taken = 0
-        self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
-
-    def _read_on(self) -> None:
-        """Read on when the buffer is used up; only when more is asked for: after its last records have left."""
-        if self._at == self._batch.size and self._batch.size:
-            self._read()
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is no more."""
-        self._read_on()
-        return self._batch.size == 0
-
-    def take_ticks(self, count: int) -> tuple[Batch, int]:
-        """Up to `count` ticks with the records that stand around them, and how many ticks they are.
-
-        What follows the last tick goes with it. May be fewer than asked for: ask again, unless `ended`.
-        """
-        self._read_on()
-        last = self._ticks_taken + count
-        positions = self._tick_positions
-        stop = int(positions[last]) if last < positions.shape[0] else self._batch.size
-        taken = min(count, positions.shape[0] - self._ticks_taken)
-        batch = self._batch.slice(self._at, stop)
-        self._at, self._ticks_taken = stop, self._ticks_taken + taken
-        return batch, taken
-
-    def take_until(self, ts: int) -> Batch:
-        """The records up to event time `ts`, at most one buffer, never past the start of an epoch."""
-        self._read_on()
-        batch, at = self._batch, self._at
-        first = at + 1 if at < batch.size and batch.kinds[at] == Kind.EPOCH else at
-        epochs = np.flatnonzero(batch.kinds[first:] == Kind.EPOCH)
-        limit = first + int(epochs[0]) if epochs.shape[0] else batch.size
-        stop = at + int(np.searchsorted(batch.times[at:limit], ts, side="right"))
-        self._at = stop
-        return batch.slice(at, stop)
-
-    @property
-    def next_ts(self) -> int:
-        """Event time of the next record (there is one unless `ended`)."""
-        self._read_on()
-        return int(self._batch.times[self._at])
-
-    @property
-    def at_epoch(self) -> bool:
-        """Whether the next record starts an epoch."""
-        self._read_on()
-        return bool(self._batch.kinds[self._at] == Kind.EPOCH)
 
 
 class Pacer(ABC):
@@ -126,6 +63,17 @@ class Pacer(ABC):
     def take(self, now: int) -> Burst:
         """The next burst, due or not (there is one unless `ended`)."""
 
+    @abstractmethod
+    def delay(self, ns: int) -> None:
+        """Everything not handed out yet is due so much later: the market was held."""
+
+    @abstractmethod
+    def set_speed(self, speed: float, now: int) -> None:
+        """From `now` on the schedule runs at `speed`: what is late stays as late (there is more unless `ended`).
+
+        Raises ValueError where there is no schedule.
+        """
+
 
 class Unpaced(Pacer):
     """As fast as it is asked."""
@@ -147,15 +95,31 @@ class Unpaced(Pacer):
         batch, _ = self.records.take_ticks(UNPACED_BATCH)
         return Burst(batch, now)
 
+    def delay(self, ns: int) -> None:
+        """Nothing is due at any time."""
+
+    def set_speed(self, speed: float, now: int) -> None:  # noqa: ARG002
+        """See Pacer."""
+        raise ValueError(
+            "the source leaves as fast as it can (Gateway.pace.ticks_per_s is 0): it has no speed"
+        )
+
 
 class TicksPerSecond(Pacer):
-    """`rate` ticks a second: one by one up to 1,000 a second, above in bursts of one millisecond."""
+    """`rate` ticks a second: one by one up to 1,000 a second, above in bursts of one millisecond.
+
+    A speed is a factor on `rate`.
+    """
 
     def __init__(self, source: Provider, rate: float) -> None:
         super().__init__(source)
+        self._configured = rate
+        self._set_rate(rate)
+        self.start(0)
+
+    def _set_rate(self, rate: float) -> None:
         self._rate = rate
         self._per_burst = max(1.0, rate * BURST_NS / NS_PER_S)
-        self.start(0)
 
     @property
     def spaced(self) -> bool:
@@ -183,6 +147,17 @@ class TicksPerSecond(Pacer):
         if ticks == wanted:
             self._burst += 1
         return Burst(batch, due)
+
+    def delay(self, ns: int) -> None:
+        """See Pacer."""
+        self._start += ns
+
+    def set_speed(self, speed: float, now: int) -> None:
+        """See Pacer."""
+        due, before = self.next_due(), self._rate
+        self._set_rate(self._configured * speed)
+        anchor = min(now, due)
+        self.start(anchor + round((due - anchor) * before / self._rate))
 
 
 class EventTime(Pacer):
@@ -222,3 +197,14 @@ class EventTime(Pacer):
         batch = self.records.take_until(max(until_ts, self.records.next_ts))
         self._last_ts = int(batch.times[-1])
         return Burst(batch, due)
+
+    def delay(self, ns: int) -> None:
+        """See Pacer."""
+        self._start += ns
+
+    def set_speed(self, speed: float, now: int) -> None:
+        """See Pacer."""
+        anchor = min(now, self.next_due())
+        passed = int((anchor - self._start) * self._speed)
+        self._start_ts = min(self._start_ts + passed, self.records.next_ts)
+        self._start, self._speed = anchor, speed

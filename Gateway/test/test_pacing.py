@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Gateway.pacing import BUFFERED, HOPELESS_NS, Burst, EventTime, Lookahead, Pacer, TicksPerSecond, Unpaced
+from Gateway.lookahead import BUFFERED, Lookahead
+from Gateway.pacing import HOPELESS_NS, Burst, EventTime, Pacer, TicksPerSecond, Unpaced
 from Gateway.providers import Batch, Passes, TimeMarks
 from Gateway.providers.provider import Provider, ticks
 from trading_lib.models import NS_PER_S, Kind
