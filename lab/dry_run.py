@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,12 +106,12 @@ def answer(file: Path, params: Mapping[str, Any]) -> DryRun:
     try:
         module = load_strategy(file)
         config = synthetic_config(file, params, getattr(module, "SYMBOLS", ()) or SYMBOLS)
-        market = Market(config)
-        trial = Trial(config, {strategy_id(file): module}, market.names, {})
-        began = time.perf_counter()
-        while len(records := market.read(AT_ONCE)):
-            trial.step(records)
-        took = time.perf_counter() - began
+        with closing(Market(config)) as market:
+            trial = Trial(config, {strategy_id(file): module}, market.names, {})
+            began = time.perf_counter()
+            while len(records := market.read(AT_ONCE)):
+                trial.step(records)
+            took = time.perf_counter() - began
     except (StrategyError, ConfigError) as fault:
         return DryRun(fault=str(fault))
     outcome = trial.outcomes()[0]
@@ -128,7 +129,7 @@ def main() -> None:
     ours, theirs = socket.socketpair()
     if not os.fork():
         ours.close()
-        os.dup2(2, 1)  # what the strategy prints is no answer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the strategy prints is no answer
         die_with_parent()
         faulthandler.dump_traceback_later(limit_s, exit=True)
         _try_locked_in(theirs, file, params)

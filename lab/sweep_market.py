@@ -6,6 +6,7 @@ trying.inside, trying.outside             # moments of the returns before and af
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
@@ -54,16 +55,15 @@ class SweepMarket:
     """
 
     def __init__(self, config: Config, split: float) -> None:
-        market = Market(config)
         tally = Tally()
         self._chunks = []
-        while len(chunk := market.read(CHUNK)):
-            tally.take(chunk)
-            self._chunks.append(chunk)
-        market.close()
+        with closing(Market(config)) as market:
+            while len(chunk := market.read(CHUNK)):
+                tally.take(chunk)
+                self._chunks.append(chunk)
+            self._names = market.names
         if tally.counts.epochs > 1:
             raise ConfigError("Gateway.loop: a sweep is over one pass of the data: make the duration shorter")
-        self._names = market.names
         self._first = int(self._chunks[0]["ts"][0]) if self._chunks else 0
         self._split = self._first + round(split * (tally.counts.ts - self._first))
         sampling = self._sampled(config, tally)

@@ -76,7 +76,9 @@ def test_a_headless_run_says_a_line_a_second_and_ranks_who_competes(folder: Path
     output = (folder / "output").read_text()
     lines = [line for line in output.splitlines() if re.match(r" +\d+\.\d s  ", line)]
     assert len(lines) > 2
-    assert "ticks 2,400" in lines[-1] and re.search(r"equity [\d,.]+  1 (early|late) [\d,.]+ \([+-]", lines[-1])
+    assert "ticks 2,400" in lines[-1] and re.search(
+        r"equity [\d,.]+  1 (early|late) [\d,.]+ \([+-]", lines[-1]
+    )
     assert re.search(r"^  1 (early|late) +[+-]0\.\d+ %", output, re.MULTILINE)
     assert re.search(r"^report: .*/report\.html$", output, re.MULTILINE)
     assert "\x1b" not in output
