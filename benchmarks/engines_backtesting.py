@@ -16,7 +16,7 @@ class Crossover(Strategy):  # type: ignore[misc]
     orders = 0
 
     def init(self) -> None:
-        def average(prices: np.ndarray, n: int) -> pd.Series:  # type: ignore[type-arg]
+        def average(prices: np.ndarray, n: int) -> pd.Series:
             return pd.Series(prices).rolling(n).mean()
 
         self.one = self.I(average, self.data.Close, self.fast)
