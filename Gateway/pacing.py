@@ -204,7 +204,9 @@ class EventTime(Pacer):
 
     def set_speed(self, speed: float, now: int) -> None:
         """See Pacer."""
-        anchor = min(now, self.next_due())
-        passed = int((anchor - self._start) * self._speed)
-        self._start_ts = min(self._start_ts + passed, self.records.next_ts)
-        self._start, self._speed = anchor, speed
+        due = self.next_due()
+        if now < due:
+            self._start_ts += int((now - self._start) * self._speed)
+        else:
+            self._start_ts = self.records.next_ts
+        self._start, self._speed = min(now, due), speed

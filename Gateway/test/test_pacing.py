@@ -1,6 +1,7 @@
 """Pacing: what is due follows from the schedule alone, and whatever the clock does no record is lost."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from Gateway.lookahead import BUFFERED, Lookahead
 from Gateway.pacing import HOPELESS_NS, Burst, EventTime, Pacer, TicksPerSecond, Unpaced
 from Gateway.providers import Batch, Passes, TimeMarks
-from Gateway.providers.provider import Provider, ticks
+from Gateway.providers.provider import Int64Array, Provider, revised, ticks
 from trading_lib.models import NS_PER_S, Kind
 
 MS = 1_000_000
@@ -349,3 +350,128 @@ def test_a_source_without_records_has_ended_at_once(make: MakePacer) -> None:
     pacer = make(Script([]))
     pacer.start(START)
     assert pacer.ended
+
+
+# ---------------------------------------------------------------------------------- held, faster, otherwise
+
+
+@given(scripts(), st.integers(1, 20), pacers, st.lists(st.integers(0, 9 * NS_PER_S), min_size=1, max_size=9))
+@settings(deadline=None, max_examples=200)
+def test_what_was_held_is_due_exactly_so_much_later_and_is_no_resync(
+    records: list[Record], by: int, make: MakePacer, holds: list[int]
+) -> None:
+    free, held = make(Script(records, by)), make(Script(records, by))
+    free.start(START)
+    held.start(START)
+    total = i = 0
+    while not free.ended:
+        if held.paced:
+            total += holds[i % len(holds)]
+            held.delay(holds[i % len(holds)])
+        expected, found = free.take(free.next_due()), held.take(held.next_due())
+        assert found.due == expected.due + total
+        assert records_of(found.batch) == records_of(expected.batch)
+        i += 1
+    assert held.ended
+    assert held.resyncs == 0
+
+
+def test_event_time_goes_on_from_where_it_stands_at_another_speed() -> None:
+    pacer = EventTime(Script(ticks_at(0, 100 * MS, 200 * MS, 300 * MS)), 1)
+    pacer.start(START)
+    pacer.take(START)
+    pacer.set_speed(2, START + 60 * MS)  # 40 ms of event time are left to the next one
+    assert [burst.due - START for burst in on_time(pacer)] == [80 * MS, 130 * MS, 180 * MS]
+
+
+def test_a_rate_goes_on_from_where_it_stands_at_another_speed() -> None:
+    pacer = TicksPerSecond(Endless(), 10)
+    pacer.start(START)
+    pacer.take(START)
+    pacer.set_speed(10, START + 60 * MS)  # 40 % of the way are left
+    bursts = [pacer.take(pacer.next_due()) for _ in range(3)]
+    assert [burst.due - START for burst in bursts] == [64 * MS, 74 * MS, 84 * MS]
+    pacer.set_speed(1, START + 84 * MS)
+    assert pacer.next_due() == START + 184 * MS
+
+
+def test_a_speed_is_a_factor_on_the_configured_rate_not_on_the_last_speed() -> None:
+    pacer = TicksPerSecond(Endless(), 1000)
+    pacer.start(START)
+    for speed, size in ((2, 2), (2, 2), (100, 100), (1, 1)):
+        pacer.set_speed(speed, pacer.next_due())
+        assert [pacer.take(pacer.next_due()).batch.size for _ in range(3)] == [size] * 3
+
+
+@given(st.floats(1e-6, 1e9), st.floats(1e-6, 1e9), st.integers(0, HOPELESS_NS))
+@pytest.mark.parametrize(
+    "make", [partial(TicksPerSecond, Endless()), partial(EventTime, Script(ticks_at(0, 100 * MS, 200 * MS)))]
+)
+@settings(deadline=None, max_examples=150)
+def test_what_is_late_stays_as_late_at_any_other_speed(
+    make: Callable[[float], Pacer], before: float, after: float, late: int
+) -> None:
+    pacer = make(before)
+    pacer.records.restart(None)
+    pacer.start(START)
+    pacer.take(START)
+    due = pacer.next_due()
+    pacer.set_speed(after, due + late)
+    assert pacer.next_due() == due
+    assert pacer.take(due + late).due == due
+    assert pacer.resyncs == 0
+
+
+def test_flat_out_there_is_no_speed() -> None:
+    with pytest.raises(ValueError, match="as fast as it can"):
+        Unpaced(Script(ticks_at(0))).set_speed(2, START)
+
+
+class Rising(Script):
+    """Ticks whose model adds `by` to every value from the change on, as a market with a model would."""
+
+    def restart(self, seed: int | None = None) -> None:
+        super().restart(seed)
+        self.seed = seed
+
+    def set_model(self, changes: Mapping[str, float], unsent: int = 0) -> Int64Array:
+        by = int(changes["by"])
+        if by < 0:
+            raise ValueError("by must not be negative")
+        first = self._at - unsent
+        self._all = revised(self._all, self._all.values + by * (np.arange(self._all.size) >= first))
+        return self._all.values[first : self._at]
+
+
+@given(st.integers(0, 12), st.integers(1, 6), pacers)
+def test_a_model_changes_from_the_next_record_handed_out_whatever_was_read_ahead(
+    taken: int, by: int, make: MakePacer
+) -> None:
+    pacer = make(Rising(ticks_at(*range(0, 12 * 3 * MS, 3 * MS)), by))
+    pacer.start(START)
+    before: list[Record] = []
+    while not pacer.ended and len(before) < taken:
+        before += records_of(pacer.take(pacer.next_due()).batch)
+    pacer.records.set_model({"by": 100})
+    with pytest.raises(ValueError, match="negative"):
+        pacer.records.set_model({"by": -1})
+    after = [record for burst in on_time(pacer) for record in records_of(burst.batch)]
+    values = [value for _, value, _ in before + after]
+    assert values == [n if n <= len(before) else n + 100 for n in range(1, 13)]
+
+
+@pytest.mark.parametrize("make", [Unpaced, lambda s: TicksPerSecond(s, 5), lambda s: EventTime(s, 1)])
+def test_a_restart_forgets_what_was_read_ahead_also_after_the_end(make: MakePacer) -> None:
+    source = Rising(ticks_at(0, MS, 2 * MS))
+    pacer = make(source)
+    pacer.start(START)
+    for seed, count in ((None, 1), (7, 3)):
+        for _ in range(count):
+            if not pacer.ended:
+                pacer.take(pacer.next_due())
+        pacer.records.restart(seed)
+        pacer.start(START)
+        assert source.seed == seed
+    assert [record for burst in on_time(pacer) for record in records_of(burst.batch)] == ticks_at(
+        0, MS, 2 * MS
+    )
