@@ -1,15 +1,19 @@
 """What code in a worker can do, and what it cannot: each in a process that is locked in, and may be root."""
 
+import _ctypes
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared_memory_utils import SharedPriceBook
 from Strategy import landlock, seccomp
+from testing.harness import segment_name
 
 JAIL = Path(__file__).with_name("jail.py")
 
@@ -31,6 +35,7 @@ class Jail:
         (self.folder / "open.bin").write_bytes(b"\0" * 4096)
         (self.folder / "link").symlink_to("data.csv")
         (folder / "secret").write_text("the token")
+        (folder / "library.so").write_bytes(Path(_ctypes.__file__).read_bytes())
         self._process = subprocess.Popen(
             [sys.executable, str(JAIL), str(self.folder)],
             stdin=subprocess.PIPE,
@@ -141,13 +146,31 @@ def test_it_is_denied_and_counted_by_name_and_the_worker_lives(jail: Jail, code:
         "open('/tmp/algosim-escape', 'w')",
         "open('/dev/shm/algosim-escape', 'w')",
         "open(folder + '/../secret')",
-        "import ctypes\nctypes.CDLL('/tmp/evil.so')",
+        "import os\nopen(os.path.dirname(folder) + '/library.so', 'rb')",
     ],
 )
 def test_files_that_are_not_its_own_cannot_be_opened_and_none_be_written(jail: Jail, code: str) -> None:
     found = jail.run(code)
-    assert found["error"].startswith(("PermissionError", "OSError")), found
+    assert found["error"].startswith("PermissionError"), found
     assert found["exit"] == 0
+
+
+@needs_landlock
+def test_a_library_from_elsewhere_is_not_loaded(jail: Jail) -> None:
+    found = jail.run("import ctypes, os\nctypes.CDLL(os.path.dirname(folder) + '/library.so')")
+    assert found["error"].startswith("OSError") and "Permission denied" in found["error"], found
+
+
+@needs_landlock
+def test_the_market_cannot_be_opened_by_name(jail: Jail) -> None:
+    name = segment_name()
+    with closing(SharedPriceBook(["A"], name=name, create=True)) as book:
+        try:
+            for mode in ("rb", "r+b"):
+                found = jail.run(f"open({str(book.segment.path)!r}, {mode!r})")
+                assert found["error"].startswith("PermissionError"), found
+        finally:
+            book.unlink()
 
 
 def test_a_32_bit_call_does_not_exist_and_does_not_kill(jail: Jail) -> None:
