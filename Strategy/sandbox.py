@@ -38,6 +38,7 @@ SYSTEM_FOLDERS: Final = (
 )
 THREADS_AT_ONCE: Final = 1024  # beyond all that run here now; the kernel counts those of a user, not root's
 STACK_BYTES: Final = 64 << 20  # a main thread's, at most, where the system sets no limit
+EMPTY_SPACE: Final = 16 << 30  # addresses beyond its memory; no limit counts their page tables: 1/512 of it
 _PR_SET_NO_NEW_PRIVS, _PR_SET_DUMPABLE = 38, 4
 _CAPABILITIES_V3, _CAP_DAC_READ_SEARCH = 0x20080522, 1 << 2
 _MB: Final = 1 << 20
@@ -141,8 +142,10 @@ def _check(result: int) -> None:
 
 def _limit(limits: Limits) -> None:
     """Memory counts from what the worker has now; what it shares with the zygote is not its own."""
+    memory = limits.memory_mb * _MB
     wanted = [
-        (resource.RLIMIT_DATA, _data_bytes() + limits.memory_mb * _MB),
+        (resource.RLIMIT_DATA, _has_bytes("VmData") + memory),
+        (resource.RLIMIT_AS, _has_bytes("VmSize") + memory + EMPTY_SPACE),
         (resource.RLIMIT_STACK, STACK_BYTES),
         (resource.RLIMIT_NOFILE, limits.files),
         (resource.RLIMIT_CORE, 0),
@@ -161,12 +164,13 @@ def _tasks() -> int:
     return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
 
 
-def _data_bytes() -> int:
-    """Private writable memory of this process, which is what RLIMIT_DATA counts."""
+def _has_bytes(field: str) -> int:
+    """Of this process: private writable memory (`VmData`, what RLIMIT_DATA counts), or addresses (`VmSize`)."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+            name, _, value = line.partition(":")
+            if name == field:
+                return int(value.split()[0]) * 1024
+    except FileNotFoundError:
+        pass  # only Linux has it
     return 0
