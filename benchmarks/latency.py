@@ -20,7 +20,17 @@ if __name__ == "__main__":
 
 import msgspec
 
-from benchmarks import journal, lifecycle, memory, orders, pipeline, recording, slow_clients, throughput
+from benchmarks import (
+    classroom,
+    journal,
+    lifecycle,
+    memory,
+    orders,
+    pipeline,
+    recording,
+    slow_clients,
+    throughput,
+)
 from benchmarks.machine import describe_machine, load
 from benchmarks.results import Results, Settings, targets, to_json
 from config import ROOT
@@ -144,6 +154,15 @@ def measure_orders(found: Results, say: Say) -> None:
     found.ledger_recovery = orders.recovery(settings.recovery_orders, say)
 
 
+def measure_lab(found: Results, say: Say) -> None:
+    """Hot reload, and a classroom."""
+    quick = found.settings.orders_rounds == 1
+    found.reloads = classroom.reloads(2 if quick else 20)
+    say(f"hot reload: {', '.join(f'{ms:.0f}' for ms in found.reloads.ms)} ms")
+    found.classroom = classroom.classroom(3 if quick else 30, 1.0 if quick else 15.0)
+    say(f"{found.classroom.strategies} strategies: {found.classroom.cpu_percent} % of one core")
+
+
 PARTS: Final[dict[str, Callable[[Results, Say], None]]] = {
     "memory": measure_memory,
     "pipeline": measure_pipeline,
@@ -157,6 +176,7 @@ PARTS: Final[dict[str, Callable[[Results, Say], None]]] = {
     "recorder": measure_recording,
     "journal": measure_journal,
     "orders": measure_orders,
+    "lab": measure_lab,
 }
 
 

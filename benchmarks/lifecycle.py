@@ -6,11 +6,12 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import psutil
 
 from benchmarks.system import Failed, cpu_percent, python_path, random_walk, usage
 from runtime import status_socket
@@ -64,7 +65,7 @@ def status_of(folder: Path) -> dict[str, Any]:
     return status
 
 
-def _all_ready(folder: Path) -> dict[str, Any] | None:
+def all_ready(folder: Path) -> dict[str, Any] | None:
     """The status, once every part is READY."""
     try:
         status = status_of(folder)
@@ -93,8 +94,9 @@ def first_order() -> float:
 def idle(seconds: float) -> Idle:
     """The whole system with no ticks."""
     with main_py(random_walk(IDLE_RATE, 1)) as (process, folder, _):
-        status = wait_until(lambda: _all_ready(folder), "every part to be ready", PATIENCE_S)
+        status = wait_until(lambda: all_ready(folder), "every part to be ready", PATIENCE_S)
         pids = {"main": process.pid} | {name: part["pid"] for name, part in status["parts"].items()}
+        pids |= pids_below(process.pid, known=pids.values())
         time.sleep(SETTLE_S)
         begun, before = time.monotonic(), {name: usage(pid) for name, pid in pids.items()}
         time.sleep(seconds)
@@ -106,6 +108,12 @@ def idle(seconds: float) -> Idle:
     )
 
 
+def pids_below(pid: int, known: Iterable[int] = ()) -> dict[str, int]:
+    """Every other process that `pid` has started, or that these have: the zygote and the workers."""
+    others = [child for child in psutil.Process(pid).children(recursive=True) if child.pid not in set(known)]
+    return {f"worker {number}" if number else "zygote": child.pid for number, child in enumerate(others)}
+
+
 def recoveries(kills: int) -> list[float]:
     """ms from SIGKILL of the Gateway to the next tick of its successor on the tape, for each kill."""
     found = []
@@ -113,7 +121,7 @@ def recoveries(kills: int) -> list[float]:
     with main_py(random_walk(KILL_RATE, 1)) as (_, folder, tree):
 
         def gateway() -> int | None:
-            status = _all_ready(folder)
+            status = all_ready(folder)
             pid = int(status["parts"]["gateway"]["pid"]) if status else None
             return None if pid in killed else pid
 

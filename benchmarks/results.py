@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from benchmarks import recording, slow_clients, throughput
+from benchmarks.classroom import Classroom, Reloads
 from benchmarks.journal import TARGET_PER_COMMIT, JournalFigures
 from benchmarks.lifecycle import Idle
 from benchmarks.memory import Memory
@@ -76,6 +77,8 @@ class Results(msgspec.Struct):
     journal: JournalFigures | None = None
     orders: OrderFigures | None = None
     ledger_recovery: RecoveryFigures | None = None
+    reloads: Reloads | None = None
+    classroom: Classroom | None = None
 
     def summary(self, pipeline: str, rate: int, stage: str = TOTAL) -> dict[str, float | None]:
         """µs of one stage, medians over the rounds; None where nothing was measured."""
@@ -132,7 +135,18 @@ def targets(found: Results) -> list[Target]:
     rows.append(_row("idle system, all processes", "< 2 % of a core", _unit(idle, "%"), idle, under=2))
     first_s = max(found.first_order_s, default=None)
     rows.append(_row("start to first order, warm", "≤ 5 s", _unit(first_s, "s"), first_s, below=5))
-    return [*rows, *_money_targets(found)]
+    return [*rows, *_money_targets(found), *_lab_targets(found)]
+
+
+def _lab_targets(found: Results) -> Iterable[Target]:
+    reloads, room = found.reloads, found.classroom
+    ms = reloads.p50 if reloads else None
+    yield _row("hot reload, saved to first tick", "≤ 500 ms", _unit(ms, "ms"), ms, below=500)
+    lost = reloads.lost if reloads else None
+    yield _row("… records lost", "0", "–" if lost is None else f"{lost:,}", lost, below=0)
+    missed = room.missed if room else None
+    shown = "–" if room is None else f"{room.missed:,}, {room.cpu_percent:g} % of a core"
+    yield _row("30 strategies at 1,000 ticks/s: records missed", "0", shown, missed, below=0)
 
 
 def _money_targets(found: Results) -> Iterable[Target]:
