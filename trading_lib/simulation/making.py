@@ -37,11 +37,14 @@ def make_models(
     faults = parameters.check()
     if faults:
         raise ValueError("; ".join(faults))
-    factor = np.eye(len(symbols)) if correlation is None else _factor(correlation, len(symbols))
+    factor = None if correlation is None else _factor(correlation, len(symbols))
     models = []
     for row, symbol in enumerate(symbols):
-        mixed = [named_generator(seed, "price", other) for other in symbols[: row + 1]]
-        normals = Normals(mixed, factor[row, : row + 1].tolist())
+        weights = {symbol: 1.0} if factor is None else dict(zip(symbols, factor[row].tolist(), strict=True))
+        mixed = [
+            (named_generator(seed, "price", other), weight) for other, weight in weights.items() if weight
+        ]
+        normals = Normals(*zip(*mixed, strict=True))
         models.append(_MAKERS[type(parameters)](parameters, normals, _names(seed, symbol)))
     return models
 
