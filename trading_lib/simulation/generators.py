@@ -32,8 +32,7 @@ class Normals:
     """
 
     def __init__(self, generators: Sequence[np.random.Generator], weights: Sequence[float]) -> None:
-        pairs = zip(generators, weights, strict=True)
-        self._mixed = [(generator, weight) for generator, weight in pairs if weight != 0]
+        self._mixed = list(zip(generators, weights, strict=True))
 
     @classmethod
     def named(cls, seed: int, *names: str) -> Self:

@@ -40,13 +40,16 @@ def make_models(
     factor = None if correlation is None else _factor(correlation, len(symbols))
     models = []
     for row, symbol in enumerate(symbols):
-        weights = {symbol: 1.0} if factor is None else dict(zip(symbols, factor[row].tolist(), strict=True))
-        mixed = [
-            (named_generator(seed, "price", other), weight) for other, weight in weights.items() if weight
-        ]
-        normals = Normals(*zip(*mixed, strict=True))
+        own = Normals.named(seed, "price", symbol)
+        normals = own if factor is None else _mixed(seed, symbols, factor[row])
         models.append(_MAKERS[type(parameters)](parameters, normals, _names(seed, symbol)))
     return models
+
+
+def _mixed(seed: int, symbols: Sequence[str], weights: Floats) -> Normals:
+    pairs = [(symbol, weight) for symbol, weight in zip(symbols, weights.tolist(), strict=True) if weight]
+    generators = [named_generator(seed, "price", symbol) for symbol, _ in pairs]
+    return Normals(generators, [weight for _, weight in pairs])
 
 
 def _factor(correlation: ArrayLike, count: int) -> Floats:

@@ -32,7 +32,7 @@ class Model(Protocol):
     def steps(self, dt_s: Floats) -> Floats:
         """The price after each of the next n steps of `dt_s` seconds (not negative), both of shape (n,).
 
-        inf where a price is beyond a double. The first price, before any step, is the parameters' P0 (OU: at x0).
+        inf, or 0, where a price is beyond a double. Before any step it is the parameters' P0 (OU: at x0).
         """
 
     def levels(self) -> Floats | None:
@@ -115,8 +115,8 @@ class LogModel(BaseModel[P]):
 
 
 def exponential_price(first: float, path: Floats) -> Floats:
-    """first e^path, shape of `path`; inf where a double ends."""
-    with np.errstate(over="ignore"):
+    """first e^path, shape of `path`; inf or 0 where a double ends."""
+    with np.errstate(over="ignore", under="ignore"):
         prices: Floats = first * np.exp(path)
     return prices
 

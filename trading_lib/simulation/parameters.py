@@ -8,7 +8,7 @@
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final, Literal
 
 import msgspec
@@ -50,6 +50,11 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if not (low <= value <= high and math.isfinite(value)):
             yield f"{field}: must be {_range(low, high)}, not {value!r}"
 
+    def _one_of(self, field: str, names: Iterable[str]) -> Iterator[str]:
+        value = getattr(self, field)
+        if value not in names:
+            yield f"{field}: must be one of {', '.join(names)}, not {value!r}"
+
 
 def _range(low: float, high: float) -> str:
     if low == -math.inf:
@@ -76,6 +81,7 @@ class OU(Parameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _faults(self) -> Iterator[str]:
         yield from super()._faults()
+        yield from self._one_of("price", ("exp", "add"))
         yield from self._within("kappa", 0)
         yield from self._within("sigma", 0)
         yield from self._within("mu", -math.inf)
@@ -98,6 +104,7 @@ class GBM(Parameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
         yield from super()._faults()
         yield from self._within("mu", -math.inf)
         yield from self._within("sigma", 0)
+        yield from self._one_of("year", YEAR_S)
 
 
 class Jump(GBM, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +121,7 @@ class Jump(GBM, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _faults(self) -> Iterator[str]:
         yield from super()._faults()
-        yield from self._within("intensity", 0, MOST_JUMPS_PER_S * YEAR_S[self.year])
+        yield from self._within("intensity", 0, MOST_JUMPS_PER_S * YEAR_S.get(self.year, 0.0))
         yield from self._within("jump_mean", -WIDEST_LOG, WIDEST_LOG)
         yield from self._within("jump_sd", 0, WIDEST_LOG)
 
@@ -145,6 +152,7 @@ class Regime(Parameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _faults(self) -> Iterator[str]:
         yield from super()._faults()
+        yield from self._one_of("year", YEAR_S)
         if len(self.regimes) < 2:
             yield f"regimes: must be at least 2, not {len(self.regimes)}"
         for number, regime in enumerate(self.regimes):
@@ -180,6 +188,7 @@ class Heston(Parameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for field in ("kappa", "theta", "xi"):
             yield from self._above(field, 0)
         yield from self._within("rho", -1, 1)
+        yield from self._one_of("year", YEAR_S)
 
 
 TYPES: Final[dict[str, type[Parameters]]] = {
