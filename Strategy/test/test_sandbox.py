@@ -32,6 +32,7 @@ class Jail:
         self.folder.mkdir()
         (self.folder / "data.csv").write_text("a,b\n1,2\n")
         (self.folder / "beside.py").write_text("VALUE = 7\n")
+        (self.folder / "cached.py").write_text("import numba\n@numba.njit(cache=True)\ndef f(x): return x\n")
         (self.folder / "open.bin").write_bytes(b"\0" * 4096)
         (self.folder / "link").symlink_to("data.csv")
         (folder / "secret").write_text("the token")
@@ -251,6 +252,22 @@ def test_the_environment_is_forgotten(jail: Jail) -> None:
     found = jail.run("import os, ctypes\nresult = [dict(os.environ), ctypes.CDLL(None).getenv(b'A_SECRET')]")
     environment, secret = found["result"]
     assert set(environment) <= {"TZ", "LC_CTYPE"} and secret == 0
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import asyncio\nasyncio.new_event_loop()",
+        "import tempfile\ntempfile.TemporaryFile()",
+        "import multiprocessing\nmultiprocessing.get_context('spawn').Lock()",
+        "import mmap\nmmap.mmap(-1, 4096)",
+        "import sys\nsys.path.insert(0, folder)\nimport cached",
+    ],
+    ids=["asyncio", "tempfile", "multiprocessing", "mmap", "njit with a cache"],
+)
+def test_what_may_surprise_is_an_error_and_not_the_end(jail: Jail, code: str) -> None:
+    found = jail.run(code)
+    assert found["error"] and found["exit"] == 0, found
 
 
 def test_root_is_not_above_the_permissions_of_files(jail: Jail) -> None:
