@@ -4,100 +4,25 @@ A client that says nothing for 100 ms is *plain*: it gets `SYMBOL,PRICE*`. One t
 gets the extended session: ticks, news and marks in one order. What a client cannot take at once waits in
 its own bounded outbox; beyond the bound whole pieces are dropped, oldest first, and counted, or the client
 is disconnected, or the source pauses: for one session at a time, the first that asked for it by
-`!HELLO,…,feed,wait*`, which our OrderBook does.
+`!HELLO,…,feed,wait*`. In the same way one session at a time, the first that asked for `control`, may
+hand on what an operator wants. Our OrderBook asks for both.
 """
 
 import socket
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final, Literal
+from typing import Final
 
+from Gateway.outbox import OnSlow, Outbox
 from runtime.loop import READ, WRITE, EventLoop, accept, listen
 from trading_lib import wire
+from trading_lib.control_wire import MAX_REQUEST
 
 HELLO_PATIENCE_S: Final = 0.1  # silence after which a client is plain
-MAX_PIECES_PER_SEND: Final = 64  # well under IOV_MAX (1024 on Linux)
 READ_BYTES: Final = 4096  # clients have next to nothing to say on this port
 HTTP_PREFIX: Final = 8  # bytes: the longest HTTP method and its space
-
-OnSlow = Literal["drop", "disconnect", "wait"]
-
-
-class Outbox:
-    """What one client has yet to be sent: whole pieces (some frames each), at most `limit` bytes of them."""
-
-    def __init__(self, connection: socket.socket, limit: int, on_slow: OnSlow) -> None:
-        self._connection = connection
-        self._limit = limit
-        self.on_slow = on_slow
-        self._pieces: deque[tuple[memoryview, int]] = deque()
-        self._begun = False  # the first piece is partly sent: it must be finished, whatever happens
-        self.size = 0
-        self.dropped = 0  # frames
-        self.overflowed = False  # the policy is `disconnect`, and it is time
-
-    def push(self, piece: bytes, frames: int) -> None:
-        """Send a piece, or keep it for later. Raises ConnectionError when the peer has gone."""
-        if not self._pieces:
-            sent = self._send(piece)
-            if sent == len(piece):
-                return
-            self._pieces.append((memoryview(piece)[sent:], frames))
-            self._begun = sent > 0
-            self.size = len(piece) - sent
-        else:
-            self._pieces.append((memoryview(piece), frames))
-            self.size += len(piece)
-        if self.size > self._limit and self.on_slow != "wait":
-            self._overflow()
-
-    def _overflow(self) -> None:
-        if self.on_slow == "disconnect":
-            self.overflowed = True
-            return
-        oldest = 1 if self._begun else 0
-        while self.size > self._limit and len(self._pieces) > oldest:
-            piece, frames = self._pieces[oldest]
-            del self._pieces[oldest]
-            self.size -= len(piece)
-            self.dropped += frames
-
-    def flush(self) -> None:
-        """Send what the peer will take. Raises ConnectionError when it has gone."""
-        while self._pieces:
-            pieces = [self._pieces[i][0] for i in range(min(len(self._pieces), MAX_PIECES_PER_SEND))]
-            try:
-                sent = self._connection.sendmsg(pieces)
-            except BlockingIOError:
-                return
-            self.size -= sent
-            while sent:
-                piece, frames = self._pieces[0]
-                if sent < len(piece):
-                    self._pieces[0] = (piece[sent:], frames)
-                    self._begun = True
-                    return
-                sent -= len(piece)
-                self._pieces.popleft()
-                self._begun = False
-
-    def _send(self, piece: bytes) -> int:
-        try:
-            return self._connection.send(piece)
-        except BlockingIOError:
-            return 0
-
-    @property
-    def empty(self) -> bool:
-        """Whether everything was handed to the kernel."""
-        return not self._pieces
-
-    @property
-    def full(self) -> bool:
-        """Whether a source that waits for this client should pause."""
-        return self.size > self._limit
 
 
 class Mode(Enum):
@@ -117,7 +42,8 @@ class Client:
         self.mode = Mode.NEW
         self.plain_at = now + HELLO_PATIENCE_S
         self.first_bytes = b""
-        self.greeting = wire.FrameSplitter()
+        self.frames = wire.FrameSplitter()
+        self.wants_control = False
         self.writing = False
 
 
@@ -136,6 +62,7 @@ class StreamServer:
     """One listening port and its clients. `hello()` answers a feed hello, None: not offered here.
 
     `session_on_slow` `wait`: for the one session that asked for it; every other's frames are dropped.
+    `on_request(client, frame)` is called for each frame that a session sends.
     """
 
     def __init__(
@@ -150,6 +77,7 @@ class StreamServer:
         session_on_slow: OnSlow,
         max_clients: int,
         hello: Callable[[], bytes] | None,
+        on_request: Callable[[Client, bytes], object] = lambda *_: None,
     ) -> None:
         self._loop = loop
         self._socket = listen(host, port, key)
@@ -158,6 +86,7 @@ class StreamServer:
         self._session_on_slow: OnSlow = session_on_slow
         self._max_clients = max_clients
         self._hello = hello
+        self._on_request = on_request
         self._new: list[Client] = []
         self.plain: list[Client] = []
         self.sessions: list[Client] = []
@@ -209,8 +138,8 @@ class StreamServer:
                     self._drop(client, "disconnected")
                 elif self._is_http(client, data):
                     self._drop(client, "rejected: HTTP request")
-                elif client.mode is Mode.SESSION or not self._greet(client, data):
-                    self.counters["ignored: bytes from a client"] += len(data)
+                else:
+                    self._hear(client, data)
         except BlockingIOError:
             pass  # another reader of this loop's round was faster: nothing to do
         except ConnectionError:
@@ -223,21 +152,35 @@ class StreamServer:
         client.first_bytes += data[:HTTP_PREFIX]
         return wire.looks_like_http(client.first_bytes)
 
-    def _greet(self, client: Client, data: bytes) -> bool:
-        """Look for a hello; one that comes late turns a plain client into a session. Whether the bytes mattered."""
-        expected = client.mode is Mode.NEW
-        for frame in client.greeting.feed(data):
-            if self._hello is not None and (asked := _feed_hello(frame)) is not None:
-                (self._new if expected else self.plain).remove(client)
-                client.mode = Mode.SESSION
-                client.outbox.on_slow = self._session_policy(waiting="wait" in asked)
-                self.sessions.append(client)
-                self.counters["sessions"] += 1
-                self._push(client, self._hello(), 0)
-                return True
-            if expected:
+    def _hear(self, client: Client, data: bytes) -> None:
+        """What a client says: first, or late, its hello; then, as a session, its requests."""
+        plain = client.mode is Mode.PLAIN
+        for frame in client.frames.feed(data):
+            if client.mode is Mode.SESSION:
+                self._on_request(client, b"" if frame is None else frame)
+            elif self._hello is not None and (asked := _feed_hello(frame)) is not None:
+                self._greet(client, asked, self._hello())
+            elif client.mode is Mode.NEW:
                 self.counters["rejected: not a hello"] += 1
-        return expected
+        if plain and client.mode is Mode.PLAIN:
+            self.counters["ignored: bytes from a client"] += len(data)
+
+    def _greet(self, client: Client, asked: tuple[str, ...], answer: bytes) -> None:
+        """A hello makes a session; one that comes late turns a plain client into it."""
+        (self._new if client.mode is Mode.NEW else self.plain).remove(client)
+        client.mode = Mode.SESSION
+        begun, client.frames = client.frames.pending, wire.FrameSplitter(MAX_REQUEST)
+        client.frames.feed(begun)
+        client.outbox.on_slow = self._session_policy(waiting="wait" in asked)
+        client.wants_control = "control" in asked
+        self.sessions.append(client)
+        self.counters["sessions"] += 1
+        self._push(client, answer, 0)
+
+    @property
+    def controller(self) -> Client | None:
+        """The session that may hand on what an operator wants."""
+        return next((client for client in self.sessions if client.wants_control), None)
 
     def _session_policy(self, waiting: bool) -> OnSlow:
         """What is done when a new session is slow; `waiting`: it asked for the source to wait."""
@@ -261,6 +204,11 @@ class StreamServer:
     def send_sessions(self, piece: bytes, frames: int) -> None:
         """A piece to every session."""
         for client in tuple(self.sessions):
+            self._push(client, piece, frames)
+
+    def send_session(self, client: Client, piece: bytes, frames: int) -> None:
+        """A piece to one session, if it is still there."""
+        if client in self.sessions:
             self._push(client, piece, frames)
 
     def _push(self, client: Client, piece: bytes, frames: int) -> None:

@@ -465,11 +465,11 @@ def test_every_function_class_and_key_named_exists() -> None:
 
 def test_a_name_that_does_not_exist_is_noticed() -> None:
     assert (
-        is_member("Gateway.stream.Outbox.push")
+        is_member("Gateway.outbox.Outbox.push")
         and is_member("trading_lib.wire")
         and is_member("OrderManager.Order")
     )
-    assert not is_member("Gateway.stream.Outbox.pull") and not is_member("Gateway.nothing")
+    assert not is_member("Gateway.outbox.Outbox.pull") and not is_member("Gateway.nothing")
     assert is_key("Gateway.pace.mode") and not is_key("Gateway.pace.mood")
 
 

@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Gateway.stream import HELLO_PATIENCE_S, OnSlow, Outbox, StreamServer
+from Gateway.outbox import OnSlow, Outbox
+from Gateway.stream import HELLO_PATIENCE_S, Client, StreamServer
 from runtime.loop import EventLoop, PortInUse
 from testing.harness import free_port, wait_until
 from trading_lib import wire
 
 HELLO = wire.encode_hello("feed")
 WAITING_HELLO = wire.encode_hello("feed", "wait")
+CONTROL_HELLO = wire.encode_hello("feed", "wait", "control")
 OK = b"!OK,77,0*"
 FRAMES = b"AAPL,173.2*MSFT,410.55*"
 NOW_PLAIN = HELLO_PATIENCE_S + 1.0  # seconds after which whoever is silent is plain, without waiting for it
@@ -234,6 +236,37 @@ BROWSER = (
     + b"Mozilla/5.0 " * 30
     + b"\r\nAccept: text/html,*/*;q=0.8\r\n\r\n"
 )
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
+def test_what_a_session_says_is_handed_on_frame_by_frame_however_it_comes(size: int) -> None:
+    heard: list[bytes] = []
+    said = b"!CONTROL,2,{}*" + b"x" * 3000 + b"*" + b"y" * 5000 + b"*!LAST*"
+    with open_port(on_request=lambda _, frame: heard.append(frame)) as port:
+        client = port.connect()
+        client.sendall(CONTROL_HELLO + b"!CONTROL,1,{}*!CONT")
+        port.until(lambda: heard)
+        client.sendall(b"ROL,1,{}*")
+        for start in range(0, len(said), size):
+            client.sendall(said[start : start + size])
+            port.loop.run_once(0)
+        port.until(lambda: heard[-1] == b"!LAST")
+    assert heard == [b"!CONTROL,1,{}", b"!CONTROL,1,{}", b"!CONTROL,2,{}", b"x" * 3000, b"", b"!LAST"]
+
+
+def test_the_control_is_the_first_sessions_that_asked_for_it_until_it_goes() -> None:
+    heard: list[Client] = []
+    with open_port(on_request=lambda client, _: heard.append(client)) as port:
+        port.connect_session()
+        clients = [port.connect_session(CONTROL_HELLO) for _ in range(2)]
+        for said, client in enumerate(clients, 1):
+            client.sendall(b"!CONTROL,1,{}*")
+            port.until(lambda said=said: len(heard) == said)  # type: ignore[misc]
+        for client, session in zip(clients, heard, strict=True):
+            assert port.server.controller is session
+            client.close()
+            port.until(lambda session=session: port.server.controller is not session)  # type: ignore[misc]
+        assert port.server.controller is None
 
 
 @pytest.mark.parametrize(
