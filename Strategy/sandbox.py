@@ -26,7 +26,8 @@ from Strategy.seccomp import DenialCounter
 __all__ = ["DenialCounter", "Limits", "Report", "lock_down", "prepare"]
 
 KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
-OWN_LIBRARY: Final = Path(__file__).resolve().parents[1] / "trading_lib"  # strategies may import more of it
+PROJECT: Final = Path(__file__).resolve().parents[1]
+OWN_LIBRARY: Final = PROJECT / "trading_lib"  # strategies may import more of it
 SYSTEM_FOLDERS: Final = (
     "/lib",
     "/lib64",
@@ -66,7 +67,8 @@ class _Prepared:
         self.seccomp: Any = seccomp.library()
         paths = sysconfig.get_paths()
         libraries = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-        self.readable = [*libraries, *site.getsitepackages(), sys.prefix, f"{sys.base_prefix}/lib"]
+        prefixes = f"{sys.prefix}/lib", f"{sys.base_prefix}/lib"  # not all below them: projects may lie there
+        self.readable = [*libraries, *site.getsitepackages(), *prefixes]
         self.readable += [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
         self.readable += [str(OWN_LIBRARY), *SYSTEM_FOLDERS]
 
@@ -92,7 +94,11 @@ def lock_down(limits: Limits, keep: Sequence[int]) -> Report:
     _forget_environment()
     _close_all_but(keep)
     _limit(limits)
-    missing = []
+    missing = [
+        f"a strategy can read this whole project, its runs too: its file lies in {folder}"
+        for folder in limits.readable
+        if PROJECT.is_relative_to(Path(folder).resolve())
+    ]
     if sys.platform != "linux":
         return Report(("strategies are not locked in: this system has neither Landlock nor seccomp",), None)
     libc = ctypes.CDLL(None, use_errno=True)
