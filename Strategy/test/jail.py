@@ -1,7 +1,8 @@
 """Runs snippets of code, each in a forked process that is locked in as a worker is: for test_sandbox.
 
-`python jail.py FOLDER`: reads JSON lines `{"code": …, "memory_mb": …}`, answers `{"result", "error", "denied",
-"exit"}`. `result` is what the snippet left in that name, `error` the exception, `denied` the calls by name.
+`python jail.py FOLDER`: reads JSON lines `{"code": …, "memory_mb": …, "readable": …}` and answers `{"result",
+"error", "missing", "denied", "exit", "counted"}`. `result` is what the snippet left in that name, `error` the
+exception, `missing` what the report said, `denied` the calls by name.
 """
 
 import contextlib
@@ -60,14 +61,14 @@ def run(order: dict[str, Any], folder: Path, kept: int) -> dict[str, Any]:
     if counter is not None:
         counter.close()
     ours.close()
-    said = json.loads(answer) if answer else {"result": None, "error": "it said nothing"}
+    said = json.loads(answer) if answer else {"result": None, "error": "it said nothing", "missing": []}
     return {**said, "denied": denied, "exit": status, "counted": counter is not None}
 
 
 def imprisoned(order: dict[str, Any], folder: Path, line: socket.socket, names: dict[str, Any]) -> None:
     signal.alarm(20)
     keep = [0, 1, 2, line.fileno(), names["kept"]]
-    limits = sandbox.Limits((str(folder),), order.get("memory_mb", 256), 64)
+    limits = sandbox.Limits((order.get("readable", str(folder)),), order.get("memory_mb", 256), 64)
     report = sandbox.lock_down(limits, keep)
     if report.notify_fd is not None:
         socket.send_fds(line, [b"x"], [report.notify_fd])
@@ -81,7 +82,9 @@ def imprisoned(order: dict[str, Any], folder: Path, line: socket.socket, names: 
     except BaseException as fault:  # noqa: BLE001  # whatever the snippet raises is its result
         error = "".join(traceback.format_exception_only(fault)).strip()
     result = scope.get("result")
-    line.sendall(json.dumps({"result": result, "error": error}, default=str).encode())
+    line.sendall(
+        json.dumps({"result": result, "error": error, "missing": report.missing}, default=str).encode()
+    )
     os._exit(0)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared_memory_utils import SharedPriceBook
-from Strategy import landlock, seccomp
+from Strategy import landlock, sandbox, seccomp
 from testing.harness import segment_name
 
 JAIL = Path(__file__).with_name("jail.py")
@@ -243,6 +243,13 @@ def test_there_is_no_memory_that_the_limit_does_not_count(jail: Jail, flags: str
     assert found["error"].startswith("PermissionError"), found
 
 
+def test_addresses_are_bounded_for_their_page_tables_are_memory_too(jail: Jail) -> None:
+    found = jail.run("import mmap\nmmap.mmap(-1, 20 << 30, mmap.MAP_PRIVATE, mmap.PROT_READ)")
+    assert "Cannot allocate memory" in found["error"] and found["exit"] == 0
+    found = jail.run("import mmap\nmmap.mmap(-1, 12 << 30, mmap.MAP_PRIVATE, mmap.PROT_READ)")
+    assert found["error"] == ""
+
+
 def test_numbers_that_are_no_system_calls_are_counted_under_one_name(jail: Jail) -> None:
     found = jail.run(f"{CTYPES}for number in range(5000, 5100): libc.syscall(number)")
     assert not found["counted"] or found["denied"] == {"no system call": 100}
@@ -268,6 +275,23 @@ def test_the_environment_is_forgotten(jail: Jail) -> None:
 def test_what_may_surprise_is_an_error_and_not_the_end(jail: Jail, code: str) -> None:
     found = jail.run(code)
     assert found["error"] and found["exit"] == 0, found
+
+
+@needs_landlock
+def test_a_strategy_file_in_the_folder_of_the_project_is_announced(jail: Jail) -> None:
+    assert jail.run("")["missing"] == []
+    (said,) = jail.run("", readable=str(sandbox.PROJECT))["missing"]
+    assert said == f"a strategy can read this whole project, its runs too: its file lies in {sandbox.PROJECT}"
+
+
+@needs_landlock
+def test_of_the_project_only_the_library_can_be_read(jail: Jail) -> None:
+    root = str(sandbox.PROJECT)
+    assert jail.run(f"open({root!r} + '/trading_lib/wire.py')")["error"] == ""
+    for path in ("config.json", "Strategy/worker.py", "docs"):
+        assert jail.run(f"import os\nos.open({root!r} + '/{path}', os.O_RDONLY)")["error"].startswith(
+            "PermissionError"
+        )
 
 
 def test_root_is_not_above_the_permissions_of_files(jail: Jail) -> None:
