@@ -29,8 +29,7 @@ from OrderManager.records import STARTED
 from Recorder.ledger_rows import LedgerRows
 from Recorder.tally import Counts
 from Recorder.writers import replace_file
-from runtime.versions import keep_version
-from trading_lib.strategy_file import version_files
+from runtime.versions import Version
 
 NAME: Final = "manifest.json"
 LIBRARIES: Final = ("numpy", "numba", "msgspec", "pandas")
@@ -89,12 +88,12 @@ def keep_strategies(config: Config, folder: Path) -> list[Known]:
     """
     found = []
     for entry in config.Strategy.entries:
-        path = resolve(entry.path)
         try:
-            files = version_files(path)
+            version = Version(resolve(entry.path))
         except OSError:
             continue
-        found.append(Known(entry.id, entry.path, keep_version(folder, path.name, files)))
+        version.keep(folder)
+        found.append(Known(entry.id, entry.path, version.name))
     return found
 
 

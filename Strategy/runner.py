@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +21,7 @@ from logger import log_lines
 from runtime.lanes import actions_path
 from runtime.loop import Backoff
 from runtime.run_folder import run_folder
-from runtime.versions import keep_version
+from runtime.versions import Version
 from shared_memory_utils import Doorbell, tape_name
 from Strategy.channel import CLOSED
 from Strategy.dialer import Call, Dialer
@@ -41,16 +40,13 @@ from Strategy.messages import (
     Status,
 )
 from Strategy.nursery import Nursery, Worker
+from Strategy.printed import Printed
+from Strategy.watchdog import Watchdog
 from trading_lib.order_wire import Welcome
-from trading_lib.strategy_file import version_files, version_of
 
-LOAD_S: Final = 20.0  # to fork, import and init, at most
-TRACE_S: Final = 0.2  # to say where it hangs, before it is killed
-SAMPLE_S: Final = 1.0  # between two looks at where a slow strategy is
+LOAD_S: Final = 20.0  # to import and init, at most
 DEATHS: Final = 3  # within …
 DEATHS_S: Final = 60.0  # … so many seconds: then it is left alone until its file is saved
-SETTLED_S: Final = 1.0  # a worker that lived for so long did not die of being started
-PRINTS_A_SECOND: Final = 200  # lines of a strategy's output that are logged; the rest is counted
 
 
 class State(Enum):
@@ -63,15 +59,6 @@ class State(Enum):
     BROKEN = "broken"  # its file cannot be run, until it is saved again
     STOPPED = "stopped"  # for good, or until it is saved again
     LEFT = "left"
-
-
-class Version:
-    """A strategy file as it was read once."""
-
-    def __init__(self, path: Path) -> None:
-        self.files = version_files(path)
-        self.source = self.files[path.name]
-        self.name = version_of(self.files)
 
 
 class Runner:
@@ -115,12 +102,11 @@ class Runner:
         self._taking_over = False  # the old version has been told to leave
         self._backoff = Backoff()
         self._deaths: list[float] = []
-        self._hanging_since = 0.0
-        self._sampled_at = 0.0
         self.slow = ""  # where a slow strategy was seen
         self.before = Status()  # of workers that are gone
-        self._prints = Counter[int]()  # lines by second
-        self.prints_dropped = 0
+        self._printed = Printed(entry.id, log)
+        self._watchdog = Watchdog(section.budget_ms / 1000)
+        self._loading_watchdog = Watchdog(section.budget_ms / 1000)
 
     # ----------------------------------------------------------------------------------------- the market
 
@@ -210,7 +196,7 @@ class Runner:
 
     def _fork(self, version: Version) -> Worker:
         folder = run_folder(self._config, self._run_id)
-        keep_version(folder, self.path.name, version.files)
+        version.keep(folder)
         assert self._bell is not None
         bell = self._bell
 
@@ -266,13 +252,7 @@ class Runner:
 
     def _log_output(self, worker: Worker) -> None:
         printed, worker.printed = worker.printed, []
-        if not printed:
-            return
-        second = int(time.monotonic())
-        room = max(0, PRINTS_A_SECOND - self._prints[second])
-        self._prints = Counter({second: self._prints[second] + len(printed)})
-        self.prints_dropped += max(0, len(printed) - room)
-        log_lines(self._log, [f"{self.entry.id}: {line}" for line in printed[:room]])
+        self._printed.take(printed)
 
     def _take(self, worker: Worker, message: Message) -> None:
         match message:
@@ -445,60 +425,30 @@ class Runner:
     # -------------------------------------------------------------------------------------------- watchdog
 
     def _watch(self) -> None:
-        section = self._config.Strategy
-        worker = self._worker
+        worker, loading = self._worker, self._next
         if worker is not None:
-            if worker.status.diverged and self.state is State.RUNNING:
-                self.state = State.STOPPED
-                self.error = f"its ledger differs: {worker.status.diverged}"
-                self._log.error("%s STOPPED: %s", self.entry.id, self.error)
-            busy = worker.pulse.busy_s
-            if busy > section.hang_s:
-                self._hangs(worker, busy)
-                return
-            self._sample(worker, busy > section.budget_ms / 1000 * worker.pulse.records)
-        self._hanging_since = 0.0
-        loading = self._next
+            self._watch_running(worker)
         if loading is not None and loading.number not in self._loaded:
-            self._watch_loading(loading)
+            limit = max(LOAD_S, self._config.Strategy.hang_s)
+            if verdict := self._loading_watchdog.hangs(loading, limit):
+                self._bury(loading)
+                self._next = None
+                self._break(f"its import {verdict}")
 
-    def _watch_loading(self, worker: Worker) -> None:
-        """A file that does not come back from being imported is none that can be run."""
-        if worker.pulse.busy_s < max(LOAD_S, self._config.Strategy.hang_s):
-            return
-        if not worker.trace and worker.pulse.busy_s < LOAD_S + TRACE_S:
-            worker.ask_where()
-            return
-        where = f", at {worker.trace}" if worker.trace else ""
-        self._bury(worker)
-        self._next = None
-        self._break(f"it was not loaded within {LOAD_S:g} s{where}")
-
-    def _hangs(self, worker: Worker, busy: float) -> None:
-        """Ask where, wait a moment for the answer, then kill."""
-        now = time.monotonic()
-        if not self._hanging_since:
-            self._hanging_since = now
-            worker.ask_where()
-            return
-        if not worker.trace and now - self._hanging_since < TRACE_S:
-            return
-        self._hanging_since = 0.0
-        where = f", at {worker.trace}" if worker.trace else ""
-        self.error = f"it did not come back for {busy:.1f} s{where}: killed"
-        self._log.error("%s %s", self.entry.id, self.error)
-        worker.kill()
-        self._again(worker, self.error)
-
-    def _sample(self, worker: Worker, slow: bool) -> None:
-        """Where a strategy is that is over its budget: now and then."""
-        if worker.trace:
-            self.slow, worker.trace = worker.trace, ""
+    def _watch_running(self, worker: Worker) -> None:
+        if worker.status.diverged and self.state is State.RUNNING:
+            self.state = State.STOPPED
+            self.error = f"its ledger differs: {worker.status.diverged}"
+            self._log.error("%s STOPPED: %s", self.entry.id, self.error)
+        if verdict := self._watchdog.hangs(worker, self._config.Strategy.hang_s):
+            self.error = f"{verdict}: killed"
+            self._log.error("%s %s", self.entry.id, self.error)
+            worker.kill()
+            self._again(worker, self.error)
+        elif where := self._watchdog.slow_at(worker):
+            self.slow = where
             limit = self._config.Strategy.budget_ms
-            self._log.warning("%s is slow: over %g ms for a record, at %s", self.entry.id, limit, self.slow)
-        elif slow and time.monotonic() - self._sampled_at > SAMPLE_S:
-            self._sampled_at = time.monotonic()
-            worker.ask_where()
+            self._log.warning("%s is slow: over %g ms for a record, at %s", self.entry.id, limit, where)
 
     # ---------------------------------------------------------------------------------------------- status
 
@@ -528,7 +478,7 @@ class Runner:
             "lag": lag,
             "denied_calls": denials,
             "not_enforced": worker.missing if worker is not None else (),
-            "lines_dropped": self.prints_dropped,
+            "lines_dropped": self._printed.dropped,
             **msgspec.structs.asdict(counts),
         }
 

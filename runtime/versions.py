@@ -7,36 +7,40 @@ become of the file.
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from trading_lib.strategy_file import version_of
+from trading_lib.strategy_file import version_files, version_of
 
 FOLDER: Final = "strategies"
 
 
-def keep_version(run: Path, name: str, files: Mapping[str, bytes]) -> str:
-    """Write a version's files (see `strategy_file.version_files`) and return its name; `name` is the strategy
-    file's among them. Raises OSError."""
-    version = version_of(dict(files))
-    folder = run / FOLDER
-    kept = folder / version
-    if kept.exists() or kept.with_suffix(".py").exists():
-        return version
-    folder.mkdir(exist_ok=True)
-    draft = folder / f".{version}.{os.getpid()}.{secrets.token_hex(4)}"
-    if len(files) == 1:
-        draft.write_bytes(files[name])
-        draft.replace(kept.with_suffix(".py"))
-        return version
-    for relative, content in files.items():
-        file = draft / relative
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
-    with contextlib.suppress(FileExistsError):  # somebody else was first, with the same files
-        draft.rename(kept)
-    return version
+class Version:
+    """A strategy file and the modules beside it, as they are now. Raises OSError if it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.files = version_files(path)
+        self.source = self.files[path.name]
+        self.name = version_of(self.files)
+
+    def keep(self, run: Path) -> None:
+        """Write it into a run's folder, if it is not there. Raises OSError."""
+        folder = run / FOLDER
+        kept = folder / self.name
+        if kept.exists() or kept.with_suffix(".py").exists():
+            return
+        folder.mkdir(exist_ok=True)
+        draft = folder / f".{self.name}.{os.getpid()}.{secrets.token_hex(4)}"
+        if len(self.files) == 1:
+            draft.write_bytes(self.source)
+            draft.replace(kept.with_suffix(".py"))
+            return
+        for relative, content in self.files.items():
+            file = draft / relative
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        with contextlib.suppress(FileExistsError):  # somebody else was first, with the same files
+            draft.rename(kept)
 
 
 def kept_version(run: Path, version: str, name: str = "strategy.py") -> Path:

@@ -216,7 +216,7 @@ def test_one_that_hangs_again_and_again_is_left_alone_until_it_is_saved(tmp_path
         def stopped() -> bool:
             if s.workers and "STOPPED until it is saved again" not in s.log:
                 m.put(1.0)
-            return "STOPPED until it is saved again: it keeps dying: it did not come back" in s.log
+            return "STOPPED until it is saved again: it keeps dying: did not come back" in s.log
 
         s.until(stopped)
         assert s.workers == []
