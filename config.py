@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field, inspect
 
 from trading_lib.sessions import SessionHours
+
+if TYPE_CHECKING:
+    from trading_lib.simulation import Parameters
 
 ROOT: Final = Path(__file__).resolve().parent
 DEFAULT_CONFIG: Final = ROOT / "config.json"
@@ -27,6 +30,8 @@ SLOWEST: Final = 1e-6  # ticks per second
 
 MAX_STRATEGIES: Final = 64  # a worker process each
 ENVIRONMENT: Final = "ALGOSIM_"  # ALGOSIM_Gateway__pace__ticks_per_s=1000 overrides one key
+
+DEFAULT_MODEL: Final = "ou"  # of a simulated market
 
 SESSION: Final = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( [A-Za-z0-9_+\-/]+)?$"
 
@@ -91,7 +96,9 @@ class Pace(Section, frozen=True):
 class Schedule(Section, frozen=True):
     """When a simulated market's records happen, and how fast event time passes."""
 
+    mode: Literal["fixed", "poisson"] = "fixed"
     dt_fixed_ms: Annotated[float, Meta(ge=1e-6, le=1e12)] = 200.0
+    dt_mean_ms: Annotated[float, Meta(ge=1e-6, le=1e12)] = 150.0  # of exponential gaps, for "poisson"
     speed: Annotated[float, Meta(ge=1e-6, le=1e9)] = (
         1.0  # wall-clock pacing only: event seconds per wall second
     )
@@ -101,6 +108,14 @@ class News(Section, frozen=True):
     """Seeded random news."""
 
     every_ticks: NonNegative = 100.0  # one item per so many ticks on average; 0: none
+    follows_returns: Annotated[float, Meta(ge=0, le=1)] = 0.0  # 0: chance alone; 1: the recent return alone
+
+
+class Faults(Section, frozen=True):
+    """What goes wrong on purpose between a source and who hears it, for teaching."""
+
+    jitter_ms: Annotated[float, Meta(ge=0, le=1e9)] = 0.0  # each tick is stamped so much later at most
+    drop: Annotated[float, Meta(ge=0, lt=1)] = 0.0  # chance of a tick to be lost
 
 
 class GatewaySection(Section, frozen=True):
@@ -109,18 +124,26 @@ class GatewaySection(Section, frozen=True):
     host: str = "127.0.0.1"
     md_port: Port = 8000
     news_port: Port = 8001
-    provider: Literal["csv", "random_walk"] = "csv"
+    provider: Literal["csv", "random_walk", "simulated"] = "csv"
     data_path: str = "data/market_data-1.csv"
     loop: bool = True
+    model: dict[str, Any] | None = None  # of a simulated market: its type, and that type's parameters
+    correlation: tuple[tuple[float, ...], ...] | None = None  # of its symbols' returns; none: independent
     pace: Pace = field(default_factory=Pace)
     schedule: Schedule = field(default_factory=Schedule)
     news: News = field(default_factory=News)
+    faults: Faults = field(default_factory=Faults)
     on_slow: Literal["drop", "disconnect"] = "drop"  # plain clients
     session_on_slow: Literal["auto", "wait", "drop"] = (
         "auto"  # auto: wait exactly when the source is not paced
     )
     client_buffer_bytes: Annotated[int, Meta(ge=4096, le=1 << 30)] = 4 << 20
     max_clients: Annotated[int, Meta(ge=1, le=1000)] = 256
+
+    @property
+    def market(self) -> "Parameters":
+        """The model of a simulated market. Raises ValueError with the key and why; without `model` it is OU."""
+        return _parameters({} if self.model is None else self.model)
 
 
 class OrderBookSection(Section, frozen=True):
@@ -239,6 +262,29 @@ class Config(Section, frozen=True):
     Recorder: RecorderSection = field(default_factory=RecorderSection)
 
 
+def _parameters(model: Mapping[str, Any]) -> "Parameters":
+    """A `Gateway.model`. Raises ValueError."""
+    from trading_lib.simulation import TYPES  # 100 ms, and most configurations have no model
+
+    name = model.get("type", DEFAULT_MODEL)
+    if not isinstance(name, str) or name not in TYPES:
+        raise ValueError(f"Gateway.model.type = {name!r}: expected {' or '.join(map(repr, TYPES))}")
+    kind = TYPES[name]
+    for key in model:
+        if key not in ("type", *kind.__struct_fields__):
+            known = ", ".join(("type", *kind.__struct_fields__))
+            raise ValueError(f"Gateway.model.{key}: no such key, only {known}")
+    try:
+        parameters = msgspec.convert({key: model[key] for key in model if key != "type"}, kind)
+    except msgspec.ValidationError as fault:
+        problem, _, where = str(fault).partition(" - at ")
+        path = where.strip("`").removeprefix("$")
+        raise ValueError(f"Gateway.model{path}: {problem[:1].lower()}{problem[1:]}") from None
+    for wrong in parameters.check():
+        raise ValueError(f"Gateway.model.{wrong}")
+    return parameters
+
+
 def resolve(path: str) -> Path:
     """A path of a configuration: absolute, or relative to the project's root."""
     return ROOT / path
@@ -312,7 +358,17 @@ def check_config(tree: Any, source: str = "config.json") -> Config:
     except msgspec.ValidationError as fault:
         raise ConfigError(_explain(source, tree, str(fault))) from None
     _check_together(source, config)
-    return config
+    return _with_model_written_out(config)
+
+
+def _with_model_written_out(config: Config) -> Config:
+    """With every parameter of a simulated market, so that a run says what it was though defaults change."""
+    gateway = config.Gateway
+    if gateway.provider != "simulated":
+        return config
+    name = (gateway.model or {}).get("type", DEFAULT_MODEL)
+    model = {"type": name, **msgspec.to_builtins(gateway.market)}
+    return msgspec.structs.replace(config, Gateway=msgspec.structs.replace(gateway, model=model))
 
 
 def to_json(config: Config) -> bytes:
@@ -428,6 +484,7 @@ def _check_together(source: str, config: Config) -> None:
         refuse(f"Gateway.pace.ticks_per_s = {rate}: expected 0 (flat out), or at least {SLOWEST}")
     if 0 < every < 1:
         refuse(f"Gateway.news.every_ticks = {every}: expected 0 (no news), or at least 1")
+    _check_market(source, config)
     for key, host in (("Gateway.host", config.Gateway.host), ("OrderManager.host", config.OrderManager.host)):
         if not _is_loopback(host):
             refuse(
@@ -448,3 +505,34 @@ def _check_together(source: str, config: Config) -> None:
             f"run.start = {config.run.start!r}: expected an ISO 8601 time from 1970 to 2262, "
             "like 2025-01-02T14:30:00Z"
         )
+
+
+def _check_market(source: str, config: Config) -> None:
+    """Rules between the provider and what only a simulated market has."""
+    gateway = config.Gateway
+    if gateway.provider != "simulated":
+        given = {
+            "Gateway.model": gateway.model is not None,
+            "Gateway.correlation": gateway.correlation is not None,
+            "Gateway.schedule.mode = 'poisson'": gateway.schedule.mode == "poisson",
+        }
+        for key in (key for key, is_given in given.items() if is_given):
+            raise ConfigError(
+                f"{source}: {key}: only with Gateway.provider 'simulated', not {gateway.provider!r}"
+            )
+        return
+    from trading_lib.simulation import make_models
+
+    try:
+        parameters = gateway.market
+    except ValueError as fault:
+        raise ConfigError(f"{source}: {fault}") from None
+    if gateway.correlation is None:
+        return
+    count = len(config.symbols)
+    if {count} != {len(gateway.correlation), *map(len, gateway.correlation)}:
+        raise ConfigError(f"{source}: Gateway.correlation: must be {count} x {count}, one row a symbol")
+    try:
+        make_models(parameters, config.symbols, config.run.seed, gateway.correlation)
+    except ValueError as fault:  # all else is checked, so it is the matrix
+        raise ConfigError(f"{source}: Gateway.{fault}") from None

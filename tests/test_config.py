@@ -10,6 +10,7 @@ import pytest
 
 from config import DEFAULT_CONFIG, ROOT, Config, ConfigError, load_config, parse_config, resolve, to_json
 from testing.harness import deep_update
+from trading_lib.simulation import GBM, OU
 
 SMALLEST: dict[str, Any] = {"symbols": ["AAPL"]}
 
@@ -85,6 +86,10 @@ def test_a_configured_strategy_is_the_one_to_run() -> None:
         {"OrderManager": {"host": "::1", "port": 8000}},  # another address: no clash
         {"run": {"start": "1970-01-01"}},
         {"run": {"duration_s": 0.001}},
+        {"Gateway": {"provider": "simulated"}},
+        {"Gateway": {"provider": "simulated", "model": {"type": "vasicek", "P0": 50}}},
+        {"Gateway": {"provider": "simulated", "model": {"sigma": 0.1}, "correlation": [[1]]}},
+        {"Gateway": {"provider": "simulated", "schedule": {"mode": "poisson"}, "faults": {"drop": 0.1}}},
     ],
 )
 def test_what_is_allowed_is_allowed(changes: dict[str, Any]) -> None:
@@ -117,6 +122,21 @@ def test_written_out_and_read_again_it_is_the_same() -> None:
     assert json.loads(written)["Gateway"]["md_port"] == 8000  # every default is written out
 
 
+@pytest.mark.parametrize(
+    ("model", "kind"), [(None, OU), ({}, OU), ({"type": "vasicek"}, OU), ({"type": "gbm"}, GBM)]
+)
+def test_the_model_of_a_simulated_market_is_of_its_type(model: dict[str, Any] | None, kind: type) -> None:
+    assert parsed(Gateway={"provider": "simulated", "model": model}).Gateway.market == kind()
+
+
+def test_a_model_is_written_out_with_every_parameter() -> None:
+    config = parsed(Gateway={"provider": "simulated", "model": {"type": "regime", "P0": 7}})
+    written = json.loads(to_json(config))["Gateway"]["model"]
+    assert (written["type"], written["P0"], written["year"]) == ("regime", 7.0, "calendar")
+    assert written["regimes"][0] == {"mu": 0.05, "sigma": 0.1, "hold_s": 60.0}
+    assert parse_config(to_json(config)) == config
+
+
 def test_paths_are_relative_to_the_project_or_absolute() -> None:
     assert resolve("data/x.csv") == ROOT / "data/x.csv"
     assert resolve("/x.csv") == Path("/x.csv")
@@ -141,6 +161,42 @@ def test_paths_are_relative_to_the_project_or_absolute() -> None:
 )
 def test_a_key_that_does_not_exist_is_named_with_those_that_do(changes: dict[str, Any], text: str) -> None:
     assert refusal(**changes).startswith(f"config.json: {text}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"model": {"type": "sabr"}}, "Gateway.model.type = 'sabr': expected 'ou' or 'vasicek' or 'gbm' or "),
+        ({"model": {"type": []}}, "Gateway.model.type = []: expected 'ou' or "),
+        ({"model": {"kapa": 1}}, "Gateway.model.kapa: no such key, only type, P0, kappa, theta, sigma, "),
+        ({"model": {"type": "gbm", "kappa": 1}}, "Gateway.model.kappa: no such key, only type, P0, mu, "),
+        ({"model": {"kappa": -1}}, "Gateway.model.kappa: must be at least 0, not -1.0"),
+        ({"model": {"kappa": "fast"}}, "Gateway.model.kappa: expected `float`, got `str`"),
+        (
+            {"model": {"type": "regime", "regimes": [{"mu": 0, "sigma": 1}]}},
+            "Gateway.model.regimes[0]: object missing required field `hold_s`",
+        ),
+        (
+            {"correlation": [[1, 0], [0, 1]]},
+            "Gateway.correlation: must be 1 x 1, one row a symbol",
+        ),
+        ({"correlation": [[0.5]]}, "Gateway.correlation: must be symmetric, with 1 on the diagonal"),
+        ({"correlation": [[1], []]}, "Gateway.correlation: must be 1 x 1, one row a symbol"),
+        (
+            {"provider": "csv", "model": {}},
+            "Gateway.model: only with Gateway.provider 'simulated', not 'csv'",
+        ),
+        ({"provider": "csv", "correlation": [[1]]}, "Gateway.correlation: only with Gateway.provider"),
+        (
+            {"provider": "random_walk", "schedule": {"mode": "poisson"}},
+            "Gateway.schedule.mode = 'poisson': only with Gateway.provider 'simulated', not 'random_walk'",
+        ),
+        ({"faults": {"drop": 1}}, "Gateway.faults.drop = 1: expected a number at least 0"),
+        ({"news": {"follows_returns": 2}}, "Gateway.news.follows_returns = 2: expected a number at least 0"),
+    ],
+)
+def test_a_simulated_market_that_cannot_be_is_explained(changes: dict[str, Any], text: str) -> None:
+    assert refusal(Gateway={"provider": "simulated", **changes}).startswith(f"config.json: {text}")
 
 
 PORT = "expected a whole number at least 1 and at most 65535"
@@ -172,7 +228,10 @@ PORT = "expected a whole number at least 1 and at most 65535"
         ({"Gateway": {"md_port": "8000"}}, f"Gateway.md_port = '8000': {PORT}"),
         ({"Gateway": {"md_port": None}}, f"Gateway.md_port = None: {PORT}"),
         ({"Gateway": {"loop": "yes"}}, "Gateway.loop = 'yes': expected true or false"),
-        ({"Gateway": {"provider": "kafka"}}, "Gateway.provider = 'kafka': expected 'csv' or 'random_walk'"),
+        (
+            {"Gateway": {"provider": "kafka"}},
+            "Gateway.provider = 'kafka': expected 'csv' or 'random_walk' or ",
+        ),
         ({"Gateway": {"pace": {"mode": "x"}}}, "Gateway.pace.mode = 'x': expected 'event' or 'ticks_per_s'"),
         ({"Gateway": {"pace": {"mode": 3}}}, "Gateway.pace.mode = 3: expected 'event' or 'ticks_per_s'"),
         ({"Gateway": {"on_slow": "wait"}}, "Gateway.on_slow = 'wait': expected 'disconnect' or 'drop'"),

@@ -60,6 +60,10 @@ PROVIDERS: dict[str, Callable[[Path], Provider]] = {
     "random walk of 100 ticks": lambda _: walk(limit=100),
     "news over csv": lambda folder: NewsProvider(csv_file(folder), 3, seed=1),
     "news after every tick": lambda folder: NewsProvider(csv_file(folder), 1, seed=1),
+    "news that follow returns": lambda folder: NewsProvider(csv_file(folder), 3, seed=1, follows=0.8),
+    "news that follow returns, anew each pass": lambda _: NewsProvider(
+        Passes(walk(limit=50), loop=True), 3, seed=1, follows=1
+    ),
     "one pass": lambda folder: Passes(csv_file(folder), loop=False),
     "passes": lambda folder: Passes(csv_file(folder), loop=True),
     "time marks over a walk": lambda _: TimeMarks(walk(limit=200, dt_ms=70)),
