@@ -1,11 +1,18 @@
 """Whole systems that record a run, as a person would start them."""
 
+import contextlib
 import json
 import shutil
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from testing.harness import deep_update, running, system_config, write_config
+import psutil
+
+from runtime.run_folder import read_token
+from runtime.status_socket import connect
+from testing.harness import Process, deep_update, running, system_config, wait_until, write_config
 
 KINDS = {"id": "kinds", "path": "testing/strategies/every_kind.py"}
 CROSSOVER = {"id": "crossover", "path": "strategies/sma_crossover/strategy.py"}
@@ -51,3 +58,69 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 def differing(run: Path, evaluation: Path) -> list[str]:
     return [name for name in SAME if (run / name).read_bytes() != (evaluation / name).read_bytes()]
+
+
+class Live:
+    """A system that runs, and what can be done to it."""
+
+    def __init__(self, process: Process, folder: Path, tree: dict[str, Any]) -> None:
+        self.process = process
+        self.tree = tree
+        self._folder = folder
+
+    @property
+    def run(self) -> Path:
+        (found,) = self._folder.glob("runs/*")
+        return found
+
+    def parts(self) -> dict[str, Any]:
+        assert self.process.alive, self.process.output
+        with connect(self.run / "status.sock") as link, link.makefile() as lines:
+            found: dict[str, Any] = json.loads(lines.readline())["parts"]
+            return found
+
+    def filled(self) -> int:
+        return int(self.parts().get("order_manager", {}).get("outcomes", {}).get("Filled", 0))
+
+    def trades_on(self) -> None:
+        """Some more fills than there are now."""
+        before = self.filled()
+        wait_until(lambda: self.filled() not in range(before + 20), "more fills", PATIENCE_S)
+
+    def act(self, **action: Any) -> None:
+        address = ("127.0.0.1", self.tree["OrderBook"]["control_port"])
+        with socket.create_connection(address) as control, control.makefile("rw") as lines:
+            print(json.dumps({"token": read_token(self.run)}), file=lines, flush=True)
+            print(json.dumps(action), file=lines, flush=True)
+            assert json.loads(lines.readline())["ok"]
+
+    def child(self, script: str) -> psutil.Process:
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if script in " ".join(child.cmdline()))
+
+    def let_the_recorder_catch_up(self) -> None:
+        """It runs where nobody else wants to; what it has not copied when the tape goes is lost."""
+        gateway = self.child("Gateway/run.py")
+        gateway.suspend()
+        try:
+            wait_until(self._recorded_all, "the Recorder", PATIENCE_S)
+        finally:
+            gateway.resume()
+
+    def _recorded_all(self) -> bool:
+        parts = self.parts()
+        return bool(parts["recorder"]["records"] == parts["orderbook"]["tail"])
+
+    def strategy(self, name: str) -> dict[str, Any]:
+        rows = self.parts()["strategy"].get("strategies", [])
+        found: dict[str, Any] = next((row for row in rows if row["strategy"] == name), {})
+        return found
+
+
+@contextlib.contextmanager
+def living(folder: Path, **settings: Any) -> Iterator[Live]:
+    """`python main.py` as long as the block takes."""
+    tree = system_config(folder, **settings)
+    with running(["main.py", str(write_config(folder, tree))], folder) as process:
+        wait_until(lambda: list(folder.glob("runs/*/status.sock")), "the status socket")
+        yield Live(process, folder, tree)

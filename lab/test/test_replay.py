@@ -3,79 +3,18 @@
 import json
 import shutil
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from lab import evaluate
 from lab.replay import Replay, replay
-from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, market
+from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, Live, living, market
 from Recorder.run_files import NotARun
 from Recorder.tape_file import HEADER_BYTES, RECORD_BYTES
-from runtime.run_folder import read_token
-from runtime.status_socket import connect
-from testing.harness import ROOT, Process, running, system_config, wait_until, write_config
-
-
-class Live:
-    """A system that runs, and what can be done to it."""
-
-    def __init__(self, process: Process, folder: Path, tree: dict[str, Any]) -> None:
-        self.process = process
-        self._folder = folder
-        self._tree = tree
-
-    @property
-    def run(self) -> Path:
-        (found,) = self._folder.glob("runs/*")
-        return found
-
-    def parts(self) -> dict[str, Any]:
-        assert self.process.alive, self.process.output
-        with connect(self.run / "status.sock") as link, link.makefile() as lines:
-            found: dict[str, Any] = json.loads(lines.readline())["parts"]
-            return found
-
-    def filled(self) -> int:
-        return int(self.parts().get("order_manager", {}).get("outcomes", {}).get("Filled", 0))
-
-    def trades_on(self) -> None:
-        """Some more fills than there are now."""
-        before = self.filled()
-        wait_until(lambda: self.filled() not in range(before + 20), "more fills", PATIENCE_S)
-
-    def act(self, **action: Any) -> None:
-        address = ("127.0.0.1", self._tree["OrderBook"]["control_port"])
-        with socket.create_connection(address) as control, control.makefile("rw") as lines:
-            print(json.dumps({"token": read_token(self.run)}), file=lines, flush=True)
-            print(json.dumps(action), file=lines, flush=True)
-            assert json.loads(lines.readline())["ok"]
-
-    def child(self, script: str) -> psutil.Process:
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if script in " ".join(child.cmdline()))
-
-    def let_the_recorder_catch_up(self) -> None:
-        """It runs where nobody else wants to; what it has not copied when the tape goes is lost."""
-        gateway = self.child("Gateway/run.py")
-        gateway.suspend()
-        try:
-            wait_until(self._recorded_all, "the Recorder", PATIENCE_S)
-        finally:
-            gateway.resume()
-
-    def _recorded_all(self) -> bool:
-        parts = self.parts()
-        return bool(parts["recorder"]["records"] == parts["orderbook"]["tail"])
-
-    def strategy(self, name: str) -> dict[str, Any]:
-        rows = self.parts()["strategy"].get("strategies", [])
-        found: dict[str, Any] = next((row for row in rows if row["strategy"] == name), {})
-        return found
+from testing.harness import ROOT, wait_until
 
 
 def hard_life(folder: Path, live_through: Callable[[Live, Path], None]) -> Path:
@@ -89,15 +28,12 @@ def hard_life(folder: Path, live_through: Callable[[Live, Path], None]) -> Path:
         Gateway={"schedule": {"speed": 20}},
         Strategy={"strategies": [{**KINDS, "path": str(file)}, CROSSOVER]},
     )
-    tree = system_config(folder, **settings)
-    with running(["main.py", str(write_config(folder, tree))], folder) as process:
-        wait_until(lambda: list(folder.glob("runs/*/status.sock")), "the status socket")
-        live = Live(process, folder, tree)
+    with living(folder, **settings) as live:
         live.trades_on()
         live_through(live, file)
         live.trades_on()
         live.let_the_recorder_catch_up()
-        assert process.stop(signal.SIGINT, PATIENCE_S) == 0, process.output
+        assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
         return live.run
 
 
