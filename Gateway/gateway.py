@@ -11,10 +11,12 @@ from Gateway.encoder import Encoder
 from Gateway.pacing import BURST_NS, Burst, EventTime, Pacer, TicksPerSecond, Unpaced
 from Gateway.providers import Batch, DataError, Provider
 from Gateway.source import make_provider
-from Gateway.stream import StreamServer
+from Gateway.steering import Refused, Request, Steering
+from Gateway.stream import Client, StreamServer
 from runtime.loop import EventLoop
 from runtime.part import CannotStart, Part, precise_timers
 from trading_lib import wire
+from trading_lib.control_wire import encode_refusal
 from trading_lib.histogram import Histogram
 from trading_lib.models import NS_PER_S, Kind
 
@@ -54,6 +56,7 @@ class Gateway:
         self._loop = loop
         self._source = source
         self._pacer = make_pacer(config, source)
+        self._steering = Steering(self._pacer)
         self._encoder = Encoder(source.symbols, source.decimals)
         self._session = secrets.randbits(62) | 1
         self._next_seq = 0
@@ -71,6 +74,7 @@ class Gateway:
             session_on_slow=session_on_slow,
             max_clients=gateway.max_clients,
             hello=lambda: wire.encode_control("OK", self._session, self._next_seq),
+            on_request=self._on_request,
         )
         self.news = StreamServer(
             loop,
@@ -105,6 +109,8 @@ class Gateway:
         if not self._started and self.ticks.clients + self.news.clients:
             self._started = True
             self._pacer.start(time.monotonic_ns())
+        if self._steering.waiting and self._prepared is None and (self._next_seq or self.ended):
+            self._obey()
         if not self._flowing:
             self._loop.run_once(limit)
             return
@@ -123,7 +129,7 @@ class Gateway:
 
     @property
     def _flowing(self) -> bool:
-        if not self._started or self.ended or self.ticks.blocked:
+        if not self._started or self._steering.paused or self.ended or self.ticks.blocked:
             return False
         return self._pacer.paced or self.ticks.clients + self.news.clients > 0
 
@@ -170,6 +176,32 @@ class Gateway:
         self.news.send_plain(*prepared.news)
         self._next_seq += batch.size
 
+    def _on_request(self, client: Client, frame: bytes) -> None:
+        refused = self._steering.hear(client, frame, allowed=client is self.ticks.controller)
+        if refused is not None:
+            self.ticks.send_session(client, encode_refusal(*refused), 0)
+
+    def _obey(self) -> None:
+        """Apply what the operator wants, each action with its mark in front of all that it changes."""
+        self._account()
+        while self._steering.waiting:
+            request = self._steering.waiting.popleft()
+            try:
+                self._steering.apply(request.action, time.monotonic_ns())
+            except Refused as fault:
+                reason = self._steering.refused(fault)
+                self.ticks.send_session(request.client, encode_refusal(request.number, reason), 0)
+            else:
+                self._send_mark(request)
+
+    def _send_mark(self, request: Request) -> None:
+        """Only who has asked knows what the number stands for: to the others it is 0."""
+        head = wire.encode_control("S", self._next_seq, time.time_ns())
+        for client in tuple(self.ticks.sessions):
+            number = request.number if client is request.client else 0
+            self.ticks.send_session(client, head + wire.encode_control("C", number, self._last_ts), 1)
+        self._next_seq += 1
+
     def _account(self) -> None:
         """Count the last burst, now that there is time to."""
         if self._sent is None:
@@ -206,12 +238,14 @@ class Gateway:
     def status(self) -> Mapping[str, Any]:
         """Counts since the start, for the supervisor."""
         self._account()
-        counters = self.ticks.counters + self.news.counters
+        counters = self.ticks.counters + self.news.counters + self._steering.counters
         return {
             "ticks": self.ticks_sent,
             "news": self.news_sent,
             "passes": self.passes,
             "ended": self.ended,
+            "paused": self._steering.paused,
+            "speed": self._pacer.speed,
             "clients": self.ticks.clients + self.news.clients,
             "sessions": len(self.ticks.sessions),
             "unsent": self.ticks.unsent,
@@ -255,8 +289,8 @@ def serve(part: Part, config: Config) -> None:
             if part.status_due():
                 part.report({**gateway.status(), "rows_rejected": rejected})
             if gateway.ended and not said_end:
-                said_end = True
                 part.log.info("the source has ended after %d ticks", gateway.ticks_sent)
+            said_end = gateway.ended
         gateway.say_goodbye()
         part.report({**gateway.status(), "rows_rejected": rejected})
         part.log.info("stopped after feed numbers: %d", gateway.next_seq)

@@ -51,6 +51,11 @@ class Pacer(ABC):
         """Whether there is always at least BURST_NS between two bursts."""
         return False
 
+    @property
+    def speed(self) -> float | None:
+        """See `set_speed`; None where there is no schedule."""
+        return None
+
     @abstractmethod
     def start(self, now: int) -> None:
         """Begin the schedule."""
@@ -106,20 +111,23 @@ class Unpaced(Pacer):
 
 
 class TicksPerSecond(Pacer):
-    """`rate` ticks a second: one by one up to 1,000 a second, above in bursts of one millisecond.
-
-    A speed is a factor on `rate`.
-    """
+    """`rate` ticks a second: one by one up to 1,000 a second, above in bursts of one millisecond."""
 
     def __init__(self, source: Provider, rate: float) -> None:
         super().__init__(source)
         self._configured = rate
-        self._set_rate(rate)
+        self._set(1.0)
         self.start(0)
 
-    def _set_rate(self, rate: float) -> None:
-        self._rate = rate
-        self._per_burst = max(1.0, rate * BURST_NS / NS_PER_S)
+    def _set(self, speed: float) -> None:
+        self._speed = speed
+        self._rate = self._configured * speed
+        self._per_burst = max(1.0, self._rate * BURST_NS / NS_PER_S)
+
+    @property
+    def speed(self) -> float:
+        """A factor on the rate."""
+        return self._speed
 
     @property
     def spaced(self) -> bool:
@@ -155,7 +163,7 @@ class TicksPerSecond(Pacer):
     def set_speed(self, speed: float, now: int) -> None:
         """See Pacer."""
         due, before = self.next_due(), self._rate
-        self._set_rate(self._configured * speed)
+        self._set(speed)
         anchor = min(now, due)
         self.start(anchor + round((due - anchor) * before / self._rate))
 
@@ -169,6 +177,11 @@ class EventTime(Pacer):
         self._speed = speed
         self._start_ts = self._last_ts = 0
         self.start(0)
+
+    @property
+    def speed(self) -> float:
+        """Event seconds to one of ours."""
+        return self._speed
 
     def start(self, now: int) -> None:
         """The next record is due at `now`."""
