@@ -158,7 +158,7 @@ class Regime(Parameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for number, regime in enumerate(self.regimes):
             where = f"regimes[{number}]"
             if not math.isfinite(regime.mu):
-                yield f"{where}.mu: must be finite"
+                yield f"{where}.mu: must be finite, not {regime.mu!r}"
             if not 0 <= regime.sigma < math.inf:
                 yield f"{where}.sigma: must be at least 0, not {regime.sigma!r}"
             if not SHORTEST_HOLD_S <= regime.hold_s < math.inf:
