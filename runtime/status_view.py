@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.leaderboard import leaderboard, leaders
+from runtime.strategy_lines import strategy_lines
 
 _STATE_STYLE = {
     "ready": "green",
@@ -22,7 +23,9 @@ _STATE_STYLE = {
 SHORTEST_LOOK_S: Final = 0.5  # statuses come once a second; what comes sooner is the last one of a run
 ORDERS_SHOWN: Final = 2  # with these …
 LANES_SHOWN: Final = 2  # … and these the table fits a terminal of 24 lines
-OTHER_LINES: Final = 21  # than places of strategies that compete
+ROOMY: Final = 32  # lines of a terminal that has room for more than one strategy's state
+STRATEGIES_SHOWN: Final = 3
+OTHER_LINES: Final = 23  # than places of strategies that compete
 LEADERS_IN_A_LINE: Final = 5
 POSITIONS_SHOWN: Final = 2  # of each, and how many more
 UNACKNOWLEDGED_SHOWN: Final = 1000  # some are always on their way
@@ -180,10 +183,14 @@ def table(status: dict[str, Any], rates: Rates, lines: int = 24) -> Group:
         f"{symbol} {price:,.2f}" for symbol, price in parts["orderbook"].get("prices", {}).items()
     )
     orders = parts["order_manager"].get("last_orders", [])[-ORDERS_SHOWN:]
+    running = strategy_lines(
+        parts["strategy"].get("strategies", []), 1 if lines < ROOMY else STRATEGIES_SHOWN
+    )
     return Group(
         grid,
         Text(f"prices    {prices or 'none yet'}"),
         *_lines("orders", orders or ["none yet"]),
+        *_lines("strategy", running or ["none yet"]),
         *_money_lines(parts, max(LANES_SHOWN, lines - OTHER_LINES)),
         *_lines("latency", [f"{stage:<15}{latency(parts, stage)}" for stage in stages]),
         Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
