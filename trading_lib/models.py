@@ -37,7 +37,10 @@ class Side(enum.StrEnum):
     @property
     def sign(self) -> int:
         """+1 for BUY, -1 for SELL."""
-        return 1 if self is Side.BUY else -1
+        return 1 if self is _BUY else -1
+
+
+_BUY: Final = Side.BUY  # looking a member up by its class costs more than what is done with it
 
 
 class Action(enum.StrEnum):
@@ -89,6 +92,9 @@ class OrderType(enum.StrEnum):
     STOP_LIMIT = "STOP_LIMIT"
 
 
+_MARKET: Final = OrderType.MARKET
+
+
 class TimeInForce(enum.StrEnum):
     """How long an order works: to its session's end, until cancelled, or decided at once."""
 
@@ -111,7 +117,11 @@ class OrderStatus(enum.StrEnum):
     @property
     def final(self) -> bool:
         """Whether nothing more can happen to the order."""
-        return self not in (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+        return self is not _NEW and self is not _PARTIALLY_FILLED
+
+
+_NEW: Final = OrderStatus.NEW
+_PARTIALLY_FILLED: Final = OrderStatus.PARTIALLY_FILLED
 
 
 class Order(msgspec.Struct, frozen=True, gc=False, tag="order", tag_field="request", array_like=True):
@@ -149,7 +159,7 @@ class Order(msgspec.Struct, frozen=True, gc=False, tag="order", tag_field="reque
     @property
     def is_market(self) -> bool:
         """Whether it fills at any price, without waiting for one."""
-        return self.type is OrderType.MARKET
+        return self.type is _MARKET
 
     def to_bytes(self) -> bytes:
         """The plain five-field frame, `TIMESTAMP,SIDE,QUANTITY,SYMBOL,PRICE*`."""
@@ -218,7 +228,7 @@ class Fill(msgspec.Struct, frozen=True, gc=False):
     @property
     def signed_qty(self) -> float:
         """Positive for BUY, negative for SELL."""
-        return self.qty if self.side is Side.BUY else -self.qty
+        return self.qty if self.side is _BUY else -self.qty
 
 
 class Report(msgspec.Struct, frozen=True, gc=False, tag="report", array_like=True):
