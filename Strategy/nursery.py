@@ -52,6 +52,7 @@ class Worker:
         self.messages: deque[Message] = deque()
         self.session: int | None = None
         self.status = Status()
+        self.heard = 0  # how often it has said something
         self.printed: list[str] = []
         self.trace = ""  # where the strategy's code was when it was last asked
         self.denials: DenialCounter | None = None
@@ -85,6 +86,7 @@ class Worker:
         except ChannelClosed as fault:
             self.gone = self.gone or str(fault)
             return
+        self.heard += len(found)
         for message, descriptors in found:
             if isinstance(message, Locked):
                 self.channel.descriptors = False  # from here on user code may be who speaks

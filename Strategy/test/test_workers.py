@@ -228,6 +228,25 @@ def test_one_that_hangs_again_and_again_is_left_alone_until_it_is_saved(tmp_path
         assert s.stop() == EXIT_OK
 
 
+def test_one_that_is_held_up_between_two_records_is_killed_too(tmp_path: Path) -> None:
+    source = """
+        import signal, threading
+        def on_tick(ctx, tick):
+            if tick.price == 666:
+                thread = threading.current_thread().ident
+                threading.Timer(0.05, lambda: signal.pthread_kill(thread, signal.SIGSTOP)).start()
+            ctx.place_market_order("BUY", tick.price)
+    """
+    with stage(tmp_path, source, section={"hang_s": 0.6}) as s, s.market() as m:
+        s.until_ready()
+        m.put(666.0)
+        s.until(lambda: re.search(r"mine did not come back for [\d.]+ s: killed", s.log))
+        s.until(lambda: "mine started again, from record 1" in s.log)
+        m.put(3.0)
+        s.until(lambda: s.quantities == [666.0, 3.0])
+        assert s.stop() == EXIT_OK
+
+
 def test_an_exit_of_the_strategy_is_an_error_of_it_or_the_end_of_its_worker_alone(tmp_path: Path) -> None:
     source = """
         import os
