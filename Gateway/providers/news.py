@@ -25,8 +25,8 @@ class NewsProvider(Wrapper):
     belong to `seed` and begin anew at `restart`. `every=0` is no news; otherwise it is at least 1.
 
     With `follows` f above 0 the sentiment is floor(101 ((1 - f) u + f m)), 100 at most: u is what it is drawn
-    from, m the mood of the tick's symbol (`recent_returns.mood`, of its last 20 returns in this epoch). An item
-    that `read` made before a change of the model stays as it is.
+    from, m the mood of the tick's symbol (`recent_returns.mood`, of its last 20 returns in this epoch). What
+    `read` had given before a change of the model counts as it was then.
 
     A series beside another one of the same source (`AAPL.SIZE` beside `AAPL`) draws nothing: no one writes
     about it, and whether it is there does not change the news.

@@ -21,7 +21,21 @@ from Gateway.providers import (
 from Gateway.providers.provider import concatenate, made, revised, take
 from Gateway.providers.simulated import HISTORY
 from trading_lib.models import Kind
-from trading_lib.simulation import GBM, OU, TYPES, Parameters, make_model, named_generator, poisson
+from trading_lib.simulation import (
+    GBM,
+    OU,
+    TYPES,
+    Heston,
+    Jump,
+    MarketRegime,
+    Parameters,
+    Regime,
+    make_model,
+    named_generator,
+    poisson,
+)
+from trading_lib.simulation.parameters import CALM as CALM_REGIME
+from trading_lib.simulation.parameters import LARGEST
 
 START = 1_735_828_200_000_000_000
 CALM = OU(kappa=0.5, sigma=0.01)
@@ -92,6 +106,29 @@ def test_a_price_is_never_below_one_tick_nor_beyond_what_text_can_say() -> None:
     assert ruin.values.min() == 25
     assert 10**15 - 100 < boom.values.max() < 10**15
     assert not (boom.values % 25).any()
+
+
+EXTREMES: list[Parameters] = [
+    GBM(sigma=LARGEST),
+    GBM(mu=LARGEST),
+    GBM(mu=-LARGEST),
+    OU(sigma=LARGEST, kappa=0.0),
+    OU(sigma=LARGEST, kappa=LARGEST, mu=LARGEST),
+    OU(theta=LARGEST, price="add"),
+    OU(kappa=1e-300),
+    Jump(jump_sd=20.0, jump_mean=20.0, intensity=3e10),
+    Regime(regimes=(MarketRegime(mu=LARGEST, sigma=LARGEST, hold_s=0.001), CALM_REGIME)),
+    Heston(xi=LARGEST, rho=1.0),
+    Heston(kappa=LARGEST, xi=LARGEST, theta=LARGEST, v0=LARGEST, rho=-1.0),
+    Heston(theta=1e-300, v0=0.0, kappa=1e-200, xi=1e-200),
+]
+
+
+@pytest.mark.parametrize("parameters", EXTREMES, ids=repr)
+def test_whatever_is_allowed_gives_prices(parameters: Parameters) -> None:
+    values = take(market(parameters, ("A",)), 9000).values
+    assert values.shape == (9000,)
+    assert 1 <= values.min() <= values.max() < 10**15
 
 
 def test_it_ends_before_event_time_does() -> None:

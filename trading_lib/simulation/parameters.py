@@ -16,6 +16,7 @@ import msgspec
 YEAR_S: Final = {"calendar": 365 * 86_400.0, "sessions": 252 * 6.5 * 3600.0}  # seconds of a year
 SHORTEST_HOLD_S: Final = 0.001  # of a regime: more switches than ticks could show would only cost time
 MOST_JUMPS_PER_S: Final = 1000.0  # for the same reason
+LARGEST: Final = 1e12  # of any number: squares, and products of some, must stay within a double
 WIDEST_LOG: Final = 20.0  # a price 500 million times P0 is a mistake in the configuration
 
 Year = Literal["calendar", "sessions"]
@@ -38,6 +39,7 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return list(self._faults())
 
     def _faults(self) -> Iterator[str]:
+        yield from _too_large(self)
         yield from self._above("P0", 0)
 
     def _above(self, field: str, low: float) -> Iterator[str]:
@@ -54,6 +56,13 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         value = getattr(self, field)
         if value not in names:
             yield f"{field}: must be one of {', '.join(names)}, not {value!r}"
+
+
+def _too_large(numbers: msgspec.Struct, where: str = "") -> Iterator[str]:
+    for field in numbers.__struct_fields__:
+        value = getattr(numbers, field)
+        if isinstance(value, float) and LARGEST < abs(value) < math.inf:
+            yield f"{where}{field}: must be at most {LARGEST:g} in size, not {value!r}"
 
 
 def _range(low: float, high: float) -> str:
@@ -157,6 +166,7 @@ class Regime(Parameters, frozen=True, kw_only=True, forbid_unknown_fields=True):
             yield f"regimes: must be at least 2, not {len(self.regimes)}"
         for number, regime in enumerate(self.regimes):
             where = f"regimes[{number}]"
+            yield from _too_large(regime, f"{where}.")
             if not math.isfinite(regime.mu):
                 yield f"{where}.mu: must be finite, not {regime.mu!r}"
             if not 0 <= regime.sigma < math.inf:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from trading_lib.simulation import GBM, OU, TYPES, YEAR_S, Heston, Jump, MarketRegime, Parameters, Regime
+from trading_lib.simulation.parameters import CALM
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -40,6 +41,11 @@ def test_a_misspelt_parameter_is_refused(name: str) -> None:
         (OU(price="add", P0=0.001), ["floor: must be at most P0 (0.001), not 0.01"]),
         (OU(floor=0.0), ["floor: must be above 0, not 0.0"]),
         (OU(price="log"), ["price: must be one of exp, add, not 'log'"]),  # type: ignore[arg-type]
+        (GBM(sigma=1e200), ["sigma: must be at most 1e+12 in size, not 1e+200"]),
+        (
+            Regime(regimes=(CALM, MarketRegime(mu=-1e13, sigma=0.1, hold_s=60.0))),
+            ["regimes[1].mu: must be at most 1e+12 in size, not -10000000000000.0"],
+        ),
         (GBM(sigma=math.inf), ["sigma: must be at least 0, not inf"]),
         (GBM(year="leap"), ["year: must be one of calendar, sessions, not 'leap'"]),  # type: ignore[arg-type]
         (
