@@ -5,24 +5,23 @@ client order id as its pair of numbers). A row waits until nothing before it can
 when every lane has gone past its time.
 """
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from OrderManager import records
+from Recorder.csv_lines import numbers, quoted
 from Recorder.run_files import COLUMNS, POSITION
 from Recorder.writers import Retraced
-from trading_lib.models import MANUAL, Account, Order, Report
-from trading_lib.money import exact
-from trading_lib.portfolio import Portfolio
+from trading_lib.fifo import Fifo
+from trading_lib.models import MANUAL, Account, Fill, Order, Report
+from trading_lib.money import MONEY_SCALE, MULTIPLIER_SCALE, QTY_SCALE, exact, scaled
 
 BPS_DIGITS: Final = 9  # a float price is exact to some 1e-12 bps
-Cells = tuple[object, ...]
 
 
 class Frontier(NamedTuple):
@@ -40,7 +39,10 @@ class Frontier(NamedTuple):
 class _Row(NamedTuple):
     key: tuple[Any, ...]  # (epoch, ts, strategy, …)
     seq: int
-    cells: Cells
+    line: str
+
+
+_key: Final = attrgetter("key")
 
 
 class _Table:
@@ -48,7 +50,7 @@ class _Table:
 
     def __init__(self, path: Path, header: Sequence[str]) -> None:
         self._file = Retraced(path)
-        self._file.write(csv_text([header]))
+        self._file.write(",".join(map(quoted, header)).encode() + b"\n")
         self._last: tuple[Any, ...] = ()
         self.waiting: list[_Row] = []
         self.out_of_order = 0
@@ -60,7 +62,7 @@ class _Table:
             self.out_of_order += sum(row.key < self._last for row in rows)
             self._last = max(self._last, rows[-1].key)
             del self.waiting[:count]
-            self._file.write(csv_text([row.cells for row in rows]))
+            self._file.write("".join(row.line for row in rows).encode())
 
     def close(self, *, cut: bool) -> None:
         if cut:
@@ -78,7 +80,7 @@ class LedgerRows:
     def __init__(self, folder: Path, symbols: Sequence[str], multipliers: Mapping[str, float]) -> None:
         self._symbols = tuple(symbols)
         self._known = frozenset(symbols)
-        self._multipliers = multipliers
+        self._multipliers = {s: scaled(multiplier, MULTIPLIER_SCALE) for s, multiplier in multipliers.items()}
         before, after = COLUMNS["equity"][:3], COLUMNS["equity"][3:]
         positions = [f"{POSITION}{symbol}" for symbol in symbols]
         self._trades = _Table(folder / "trades.csv", COLUMNS["trades"])
@@ -86,7 +88,7 @@ class LedgerRows:
         self._equity = _Table(folder / "equity.csv", [*before, *positions, *after])
         self._tables = (self._trades, self._matched, self._equity)
         self._inputs = Retraced(folder / "inputs.jsonl")
-        self._portfolios: dict[str, Portfolio] = {}
+        self._fifos: dict[str, Fifo] = {}  # by strategy
         self._open: dict[str, dict[str, float]] = {}  # client order ids by strategy, and their limit prices
         self.wider: tuple[str, ...] = ()
         self.fills = self.recoveries = self.manual_orders = 0
@@ -136,43 +138,41 @@ class LedgerRows:
         if fill is None:
             return
         self.fills += 1
-        portfolio = self._portfolios.get(report.strategy_id)
-        if portfolio is None:
-            portfolio = self._portfolios[report.strategy_id] = Portfolio(0.0, self._multipliers)
-        portfolio.apply(fill)
-        portfolio.take_round_trips()
         when = (report.epoch, fill.ts, report.strategy_id)
-        for trade in portfolio.take_trades():
-            match = (report.epoch, report.strategy_id, *msgspec.structs.astuple(trade))
-            self._matched.waiting.append(_Row((*when, report.exec_id), report.seq, match))
+        strategy, symbol, tag = quoted(report.strategy_id), quoted(fill.symbol), quoted(fill.tag)
+        self._match(fill, (*when, report.exec_id), report.seq, f"{report.epoch},{strategy},{symbol}")
         cause, _, index = report.client_order_id.partition(".")
-        key = (*when, int(cause), int(index), report.exec_id)
-        cells = (
-            *(*when, report.client_order_id, fill.symbol, str(fill.side)),
-            *(
-                fill.qty,
-                fill.price,
-                fill.commission,
-                slippage_bps(report, limit),
-                report.latency_ns / 1e6,
-                fill.tag,
-            ),
-        )
-        self._trades.waiting.append(_Row(key, report.seq, cells))
+        slippage = slippage_bps(report, limit)
+        amounts = numbers((fill.qty, fill.price, fill.commission, slippage, report.latency_ns / 1e6))
+        line = f"{report.epoch},{fill.ts},{strategy},{report.client_order_id},{symbol},{fill.side},{amounts},{tag}\n"
+        self._trades.waiting.append(_Row((*when, int(cause), int(index), report.exec_id), report.seq, line))
+
+    def _match(self, fill: Fill, key: tuple[Any, ...], seq: int, begin: str) -> None:
+        """The trades that a fill completes, as rows that begin alike."""
+        fifo = self._fifos.get(fill.strategy_id)
+        if fifo is None:
+            fifo = self._fifos[fill.strategy_id] = Fifo(keep_round_trips=False)
+        multiplier = self._multipliers.get(fill.symbol, MULTIPLIER_SCALE)
+        fifo.apply(fill, scaled(fill.signed_qty, QTY_SCALE), multiplier, scaled(fill.commission, MONEY_SCALE))
+        for trade in fifo.take_trades():
+            _, side, *amounts = msgspec.structs.astuple(trade)
+            self._matched.waiting.append(_Row(key, seq, f"{begin},{side},{numbers(amounts)}\n"))
 
     def _account(self, account: Account) -> None:
         held = account.positions
         if not held.keys() <= self._known:
             new = [symbol for symbol in held if symbol not in self._known and symbol not in self.wider]
             self.wider = (*(self.wider or self._symbols), *new)
-        cells = (
-            *(account.epoch, account.ts, account.strategy_id),
-            *(held.get(symbol, 0.0) for symbol in self._symbols),
-            *(account.cash, account.last_price if account.symbol else "", account.unrealized),
-            *(account.realized, account.commission, account.equity),
+        amounts = numbers(
+            [
+                *[held.get(symbol, 0.0) for symbol in self._symbols],
+                *(account.cash, account.last_price if account.symbol else "", account.unrealized),
+                *(account.realized, account.commission, account.equity),
+            ]
         )
         key = (account.epoch, account.ts, account.strategy_id)
-        self._equity.waiting.append(_Row(key, account.seq, cells))
+        line = f"{account.epoch},{account.ts},{quoted(account.strategy_id)},{amounts}\n"
+        self._equity.waiting.append(_Row(key, account.seq, line))
 
     # --------------------------------------------------------------------------------------- in order
 
@@ -182,14 +182,13 @@ class LedgerRows:
         A record that has not been seen by all is not earlier than any that has: so what is earlier than
         some row from before the horizon is final, and what is earlier than the tape was there (`frontier`).
         """
-        seen = [row.key[:2] for table in self._tables for row in table.waiting if row.seq < horizon]
-        last = max(seen, default=(-1, -1))
+        seen = [row.key for table in self._tables for row in table.waiting if row.seq < horizon]
+        last = max(seen, default=(-1, -1))[:2]
         for table in self._tables:
-            table.waiting.sort(key=lambda row: row.key)  # stable: rows of one instant stay as they came
+            table.waiting.sort(key=_key)  # stable: rows of one instant stay as they came
             count = 0
             for row in table.waiting:
-                passed = frontier is not None and frontier.passed(row.seq, row.key[1])
-                if not (passed or row.key[:2] < last):
+                if row.key >= last and (frontier is None or not frontier.passed(row.seq, row.key[1])):
                     break
                 count += 1
             table.release(count)
@@ -197,7 +196,7 @@ class LedgerRows:
     def finish(self) -> None:
         """Nothing more comes: write what waits, and leave nothing else in the files."""
         for table in self._tables:
-            table.waiting.sort(key=lambda row: row.key)
+            table.waiting.sort(key=_key)
             table.release(len(table.waiting))
         self._inputs.cut()
         self._close(cut=True)
@@ -225,10 +224,3 @@ def slippage_bps(report: Report, limit_price: float = 0.0) -> float | str:
     reference_n, reference_d = exact(report.reference)
     away = price_n * reference_d - reference_n * price_d
     return round(report.side.sign * 10_000 * away / (reference_n * price_d), BPS_DIGITS) + 0.0
-
-
-def csv_text(rows: Iterable[Sequence[object]]) -> bytes:
-    """Rows as CSV, floats as `repr`."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()

@@ -1,17 +1,20 @@
 """First in, first out: which entry an exit closed, for the statistics of trades.
 
-A part of `trading_lib.portfolio`, which owns one and feeds it. A *trade* is one match of a lot's slice
-with an exit fill; a *round trip* is all of a symbol's trades from flat to flat (a flip through zero ends
-one and begins the next). Amounts are ints in the scales of `trading_lib.money`.
+A part of `trading_lib.portfolio`, which owns and feeds one where trades are kept. A *trade* is one match
+of a lot's slice with an exit fill; a *round trip* is all of a symbol's trades from flat to flat (a flip
+through zero ends one and begins the next). Amounts are ints in the scales of `trading_lib.money`.
 """
 
 from collections import deque
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from trading_lib.models import Fill, Side
 from trading_lib.money import MONEY_SCALE, PRICE_SCALE, QTY_SCALE, divided, scaled
+
+_BUY: Final = Side.BUY
+_SELL: Final = Side.SELL
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -88,11 +91,12 @@ class _Lot:
 class _Open:
     """A symbol that is not flat: its lots, and sums over the trades of its round trip."""
 
-    __slots__ = ("entry_ts", "gross", "lots", "net", "peak")
+    __slots__ = ("entry_ts", "gross", "held", "lots", "net", "peak")
 
     def __init__(self, entry_ts: int) -> None:
         self.entry_ts = entry_ts
         self.lots: deque[_Lot] = deque()
+        self.held = 0  # signed, the sum over the lots
         self.peak = 0
         self.gross = 0
         self.net = 0
@@ -101,22 +105,24 @@ class _Open:
 class Fifo:
     """The open lots of every symbol, and the trades and round trips that nobody has taken yet.
 
-    `net` is the sum over all trades ever made, in 1/MONEY_SCALE.
+    `net` is the sum over all trades ever made, in 1/MONEY_SCALE. Without `keep_round_trips` there are none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_round_trips: bool = True) -> None:
+        self._keep_round_trips = keep_round_trips
         self.trades: list[Trade] = []
         self.round_trips: list[RoundTrip] = []
         self.net = 0
         self._open: dict[str, _Open] = {}
 
-    def apply(self, fill: Fill, qty: int, position: int, multiplier: int, commission: int) -> None:
-        """Take a fill of signed `qty` that has led to `position`."""
+    def apply(self, fill: Fill, qty: int, multiplier: int, commission: int) -> None:
+        """Take a fill of signed `qty`."""
         symbol = fill.symbol
         current = self._open.get(symbol)
         if current is not None and (current.lots[0].qty > 0) != (qty > 0):
             matched, charged = self._close(current, fill, qty, multiplier, commission)
             qty += matched
+            current.held -= matched
             commission -= charged
             if not current.lots:
                 self._end_round_trip(current, fill)
@@ -126,7 +132,8 @@ class Fifo:
         if current is None:
             current = self._open[symbol] = _Open(fill.ts)
         current.lots.append(_Lot(qty, fill.price, fill.ts, commission))
-        current.peak = max(current.peak, abs(position))
+        current.held += qty
+        current.peak = max(current.peak, abs(current.held))
 
     def _close(
         self, current: _Open, fill: Fill, qty: int, multiplier: int, commission: int
@@ -161,7 +168,7 @@ class Fifo:
         self.trades.append(
             Trade(
                 fill.symbol,
-                Side.BUY if slice_ > 0 else Side.SELL,
+                _BUY if slice_ > 0 else _SELL,
                 abs(slice_) / QTY_SCALE,
                 lot.ts,
                 fill.ts,
@@ -174,10 +181,12 @@ class Fifo:
 
     def _end_round_trip(self, current: _Open, fill: Fill) -> None:
         del self._open[fill.symbol]
+        if not self._keep_round_trips:
+            return
         self.round_trips.append(
             RoundTrip(
                 fill.symbol,
-                Side.SELL if fill.side is Side.BUY else Side.BUY,
+                _SELL if fill.side is _BUY else _BUY,
                 current.peak / QTY_SCALE,
                 current.entry_ts,
                 fill.ts,
@@ -227,5 +236,6 @@ class Fifo:
             current.lots.extend(
                 _Lot(int(lot.qty), lot.price, lot.ts, int(lot.commission)) for lot in saved.lots
             )
+            current.held = sum(lot.qty for lot in current.lots)
             current.peak, current.gross, current.net = int(saved.peak), int(saved.gross), int(saved.net)
         return fifo

@@ -128,7 +128,7 @@ class Portfolio:
             self._open.pop(fill.symbol, None)
         self.ts = fill.ts
         if self._fifo is not None:
-            self._fifo.apply(fill, qty, line.qty, multiplier, commission)
+            self._fifo.apply(fill, qty, multiplier, commission)
 
     @staticmethod
     def _rebook(line: _Line, qty: int, price: int) -> int:
