@@ -152,7 +152,7 @@ class StrategyProcess:
     def _say_goodbye(self) -> None:
         """Everybody takes what is on the tape now, and leaves."""
         for runner in self.runners:
-            runner.end(drain=True)
+            runner.end()
         deadline = time.monotonic() + GOODBYE_S
         while not all(runner.gone for runner in self.runners) and time.monotonic() < deadline:
             self._loop.run_once(0.005)

@@ -8,8 +8,6 @@ and its `init` has run: until then, and if it does not, the old one goes on.
 """
 
 import logging
-import time
-from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -24,6 +22,8 @@ from runtime.run_folder import run_folder
 from runtime.versions import Version
 from shared_memory_utils import Doorbell, tape_name
 from Strategy.channel import CLOSED
+from Strategy.counts import added
+from Strategy.deaths import Deaths
 from Strategy.dialer import Call, Dialer
 from Strategy.messages import (
     Failed,
@@ -45,8 +45,6 @@ from Strategy.watchdog import Watchdog
 from trading_lib.order_wire import Welcome
 
 LOAD_S: Final = 20.0  # to import and init, at most
-DEATHS: Final = 3  # within …
-DEATHS_S: Final = 60.0  # … so many seconds: then it is left alone until its file is saved
 
 
 class State(Enum):
@@ -101,9 +99,9 @@ class Runner:
         self._first_join = True
         self._taking_over = False  # the old version has been told to leave
         self._backoff = Backoff()
-        self._deaths: list[float] = []
+        self._deaths = Deaths()
         self.slow = ""  # where a slow strategy was seen
-        self.before = Status()  # of workers that are gone
+        self._before = Status()  # of workers that are gone
         self._printed = Printed(entry.id, log)
         self._watchdog = Watchdog(section.budget_ms / 1000)
         self._loading_watchdog = Watchdog(section.budget_ms / 1000)
@@ -116,7 +114,7 @@ class Runner:
         self._bell = Doorbell(tape_name(self._config.Strategy.shared_memory_name))
         self._begin_at, self._first_join = seq, True
         self.state, self.error = State.LOADING, ""
-        self._deaths.clear()
+        self._deaths.forget()
         self._load()
 
     @property
@@ -129,14 +127,14 @@ class Runner:
         """Whether no worker of it is left."""
         return self._worker is None
 
-    def end(self, *, drain: bool) -> None:
-        """Have it leave the market; `drain`: after what is on the tape now."""
+    def end(self) -> None:
+        """Have it take what is on the tape now, and leave the market."""
         self._dialer.cancel()
         if self._next is not None:
             self._bury(self._next)
             self._next = None
         if self._worker is not None:
-            self._worker.send(Leave(drain))
+            self._worker.send(Leave(drain=True))
             self.ring()
 
     def leave(self) -> None:
@@ -176,7 +174,7 @@ class Runner:
         wanted = self._next_version or self._running
         if wanted is not None and version.name == wanted.name and self.state is not State.STOPPED:
             return
-        self._deaths.clear()
+        self._deaths.forget()
         self._start_version(version)
 
     def _load(self) -> None:
@@ -376,7 +374,7 @@ class Runner:
         if worker is self._next:
             self._bury(worker)
             self._next = None
-            if self._worker is not None or not self._too_often():
+            if self._worker is not None or not self._deaths.one_more():
                 self._backoff.failed()
                 if self._worker is not None:
                     self._break(f"it died while it was loaded ({how})")
@@ -390,7 +388,7 @@ class Runner:
         """A fresh worker of the same version, at the head of the tape; not for ever."""
         self._retire(worker)
         self._worker = None
-        if how and self._too_often():
+        if how and self._deaths.one_more():
             self._give_up(how)
             return
         self.restarts += 1
@@ -401,11 +399,6 @@ class Runner:
         self._next_version = self._next_version or self._running
         self.state = State.LOADING
 
-    def _too_often(self) -> bool:
-        now = time.monotonic()
-        self._deaths = [*(then for then in self._deaths if now - then < DEATHS_S), now]
-        return len(self._deaths) > DEATHS
-
     def _give_up(self, how: str) -> None:
         self._next_version = None
         self.state = State.STOPPED
@@ -414,7 +407,7 @@ class Runner:
 
     def _retire(self, worker: Worker) -> None:
         """Keep its counts, and let it go."""
-        self.before = _sum(self.before, worker.status)
+        self._before = added(self._before, worker.status)
         self._bury(worker)
 
     def _bury(self, worker: Worker) -> None:
@@ -455,7 +448,7 @@ class Runner:
     @property
     def counts(self) -> Status:
         """Everything counted since this part began."""
-        return _sum(self.before, self._worker.status) if self._worker is not None else self.before
+        return added(self._before, self._worker.status) if self._worker is not None else self._before
 
     def status(self) -> dict[str, Any]:
         """For the supervisor."""
@@ -483,28 +476,8 @@ class Runner:
         }
 
 
-_ADDED: Final = (
-    *("ticks", "news", "epochs", "orders", "fills", "denied"),
-    *("missed", "errors", "over_budget", "not_drained"),
-)
-
-
 def _how(worker: Worker) -> str:
     code = worker.exit_status
     assert code is not None
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return how if worker.gone in ("", CLOSED) else f"{worker.gone}; {how}"
-
-
-def _sum(before: Status, now: Status) -> Status:
-    """Counts add up; what is no count is the newer one's."""
-    added = {name: getattr(before, name) + getattr(now, name) for name in _ADDED}
-    counters = Counter(before.counters)
-    counters.update(now.counters)
-    return msgspec.structs.replace(
-        now,
-        **added,
-        last_error=now.last_error or before.last_error,
-        slowest_ms=max(before.slowest_ms, now.slowest_ms),
-        counters=dict(counters),
-    )
