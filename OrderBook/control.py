@@ -2,7 +2,8 @@
 
 JSON lines over TCP, on loopback only. The first line proves that the client may: `{"token": "…"}`, the
 content of `runs/<id>/token`. Each line after it is an action (`trading_lib.control`): it is written to
-`control.jsonl`, then its CONTROL record is put at the head of the tape, and the answer says where.
+`control.jsonl`, then its CONTROL record comes onto the tape, and the answer says where: at the head, or for
+an action on the market where the Gateway has put it into the feed.
 
     {"action": "kill_switch", "strategy": null, "flatten": true}      {"ok": true, "id": 7, "seq": 120431}
     {"action": "costs", "slippage_bps": -1}                           {"ok": false, "error": "…"}
@@ -11,15 +12,16 @@ content of `runs/<id>/token`. Each line after it is an action (`trading_lib.cont
 import contextlib
 import hmac
 import socket
-from collections import Counter
 from typing import Final
 
 import msgspec
 
 from OrderBook.control_log import ControlLog
+from OrderBook.feed_handler import FeedHandler
+from OrderBook.forwarding import Answer, Forwarding, Refused
 from OrderBook.order_book import OrderBook
 from runtime.loop import READ, WRITE, EventLoop, accept, listen
-from trading_lib.control import Action, Costs
+from trading_lib.control import Costs, FeedAction, MarketAction, OperatorAction
 
 HOST: Final = "127.0.0.1"
 MAX_CLIENTS: Final = 16  # one more takes the place of one that has shown no token yet, or is refused
@@ -28,7 +30,9 @@ MAX_TOKEN_LINE: Final = 256  # the same, before the token
 READ_BYTES: Final = 4096  # a turn: some seventy actions of 8 µs, and then it is the feed's again
 
 _json: Final = msgspec.json.Decoder(dict[str, object])
-_KEYS: Final = {kind.__struct_config__.tag: {"action", *kind.__struct_fields__} for kind in Action.__args__}
+_KEYS: Final = {
+    kind.__struct_config__.tag: {"action", *kind.__struct_fields__} for kind in OperatorAction.__args__
+}
 
 
 class BadAction(Exception):
@@ -40,7 +44,8 @@ class _Token(msgspec.Struct):
 
 
 class _Client:
-    """One connection. `unsent`: of the last answer, which a client reads before its next line is looked at."""
+    """One connection. `unsent`: of the last answer, which a client reads before its next line is looked at;
+    `waiting`: the Gateway has the last action."""
 
     def __init__(self, connection: socket.socket, peer: str) -> None:
         self.connection = connection
@@ -48,6 +53,7 @@ class _Client:
         self.trusted = False
         self.received = b""
         self.unsent = b""
+        self.waiting = False
 
     def next_line(self) -> bytes | None:
         """The next whole line."""
@@ -72,14 +78,22 @@ class ControlPort:
     """Owns the port and its clients, not the log. Raises PortInUse."""
 
     def __init__(
-        self, loop: EventLoop, order_book: OrderBook, log: ControlLog, token: str, port: int
+        self,
+        loop: EventLoop,
+        order_book: OrderBook,
+        feed: FeedHandler,
+        log: ControlLog,
+        token: str,
+        port: int,
     ) -> None:
         self._loop = loop
         self._order_book = order_book
+        self._feed = feed
         self._log = log
+        self._forwarding = Forwarding(order_book, feed, log)
         self._token = token.encode()
         self._clients: list[_Client] = []
-        self.counters: Counter[str] = Counter()
+        self.counters = self._forwarding.counters
         self._socket = listen(HOST, port, "OrderBook.control_port")
         loop.add(self._socket, lambda _: self._accept())
 
@@ -120,9 +134,9 @@ class ControlPort:
 
     def _serve(self, client: _Client) -> None:
         """Take a client's lines, one after another, as long as it takes the answers."""
-        while not client.unsent and (line := client.next_line()) is not None:
+        while not (client.unsent or client.waiting) and (line := client.next_line()) is not None:
             if client.trusted:
-                client.unsent = msgspec.json.encode(self._answer(line)) + b"\n"
+                self._do(client, line)
                 client.flush()
             elif self._may(line):
                 client.trusted = True
@@ -131,6 +145,9 @@ class ControlPort:
                 client.flush()
                 self._drop(client, "control rejected: wrong token")
                 return
+        if client.waiting:
+            self._loop.set_events(client.connection, 0)  # it is not read from; that it goes is seen
+            return
         if not client.unsent and client.too_long:
             self._drop(client, "control rejected: line too long")
             return
@@ -152,20 +169,53 @@ class ControlPort:
             return False
         return hmac.compare_digest(shown.encode(), self._token)
 
-    def _answer(self, line: bytes) -> dict[str, object]:
+    def _do(self, client: _Client, line: bytes) -> None:
+        """Do what a line asks for, and have it answered, now or when the Gateway has spoken."""
         try:
             action = parse_action(line)
-            number = self._log.append(action)
+            if isinstance(action, MarketAction):
+                client.waiting = True
+                self._forwarding.send(action, lambda answer: self._answer_later(client, answer))
+                return
+            answer = self._do_here(action)
         except BadAction as fault:
-            self.counters["control rejected: bad action"] += 1
-            return {"ok": False, "error": str(fault)}
+            answer = self._refuse("control rejected: bad action", str(fault))
+        except Refused as fault:
+            answer = self._refuse("control refused: no Gateway to ask", str(fault))
         except OSError as fault:
-            self.counters["control rejected: control.jsonl cannot be written"] += 1
-            return {"ok": False, "error": f"control.jsonl cannot be written: {fault.strerror}"}
+            answer = self._refuse(
+                "control rejected: control.jsonl cannot be written",
+                f"control.jsonl cannot be written: {fault.strerror}",
+            )
+        client.waiting = False
+        client.unsent = _encoded(answer)
+
+    def _do_here(self, action: OperatorAction) -> Answer:
+        """Log an action, put its mark at the head of the tape, and do what is the OrderBook's own."""
+        if isinstance(action, FeedAction) and not self._feed.connected:
+            raise Refused("there is no connection to a Gateway")
+        number = self._log.append(action)
         seq = self._order_book.control(number)
         self._order_book.tape.ring()
         self.counters["control actions"] += 1
+        if isinstance(action, FeedAction):
+            self._feed.hang_up()
         return {"ok": True, "id": number, "seq": seq}
+
+    def _refuse(self, case: str, error: str) -> Answer:
+        self.counters[case] += 1
+        return {"ok": False, "error": error}
+
+    def _answer_later(self, client: _Client, answer: Answer) -> None:
+        """The answer to a client that waits. Amid the feed's records: it is sent in the loop's next round."""
+        if client in self._clients:
+            client.waiting = False
+            client.unsent = _encoded(answer)
+            self._loop.set_events(client.connection, WRITE)
+
+    def tend(self) -> None:
+        """Look after clients that wait for the Gateway."""
+        self._forwarding.tend()
 
     def close(self) -> None:
         """Hang up and free the port."""
@@ -175,11 +225,15 @@ class ControlPort:
         self._socket.close()
 
 
-def parse_action(line: bytes) -> Action:
+def _encoded(answer: Answer) -> bytes:
+    return msgspec.json.encode(answer) + b"\n"
+
+
+def parse_action(line: bytes) -> OperatorAction:
     """An action, checked. Raises BadAction."""
     try:
         raw = _json.decode(line)
-        action: Action = msgspec.convert(raw, Action)
+        action: OperatorAction = msgspec.convert(raw, OperatorAction)
     except (msgspec.DecodeError, RecursionError) as fault:
         raise BadAction(str(fault)) from None
     known = _KEYS[type(action).__struct_config__.tag]

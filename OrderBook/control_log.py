@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from trading_lib.control import Action
+from trading_lib.control import OperatorAction
 
 _TAIL_BYTES: Final = 1 << 16  # far more than the longest line: what an action may say is bounded
 
@@ -43,7 +43,7 @@ class ControlLog:
             raise DamagedControlLog(f"{path}: the last line is no action: mend it, or move the file away")
         return last
 
-    def append(self, action: Action) -> int:
+    def append(self, action: OperatorAction) -> int:
         """Write an action; returns its id. Raises OSError, and then nothing of it is in the file."""
         entry = {"id": self._next_id, "ts_wall": str(time.time_ns()), **msgspec.to_builtins(action)}
         line = msgspec.json.encode(entry) + b"\n"

@@ -1,13 +1,15 @@
 """The connections to a Gateway: made, greeted, and made again when they break.
 
 Our own Gateway answers the hello with `!OK` and sends everything on the one session. A third-party one
-ignores it: then the news port is connected to as well, and the order of arrival is the order.
+ignores it: then the news port is connected to as well, and the order of arrival is the order. On the
+session an operator's actions go the other way.
 """
 
 import logging
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from OrderBook.ingest import Ingest, make_ingest
@@ -85,8 +87,7 @@ class Link:
             self._handler.loop.remove(self.connection)
             self.connection.close()
             if self.ingest is not None:
-                self._handler.counters[f"{self.name} disconnected"] += 1
-                self._handler.log.info("%s: disconnected", self.name)
+                self._handler.closed(self)
         self.connection = self.ingest = None
         if failed:
             self.backoff.failed()
@@ -108,6 +109,7 @@ class FeedHandler:
         self.host = host
         self.log = log
         self.counters: Counter[str] = Counter()
+        self.on_lost: Callable[[], None] = lambda: None  # the connection that may carry a session has ended
         self._order_book = order_book
         self._source = Source()
         self._ticks = Link(self, md_port, "ticks")
@@ -124,6 +126,16 @@ class FeedHandler:
         return self._ticks.open and self._news.open
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection to hang up."""
+        return self._ticks.open
+
+    @property
+    def in_session(self) -> bool:
+        """Whether the Gateway can be asked for something."""
+        return self._ticks.open and self._source.session != 0
+
+    @property
     def state(self) -> str:
         """What a person wants to know about the feed."""
         if not self._ticks.open:
@@ -138,8 +150,29 @@ class FeedHandler:
             self._order_book.connected(self._source, again=link.times_opened > 1)
         if link is self._ticks:
             assert link.connection is not None
-            link.connection.send(wire.encode_hello("feed", "wait"))
+            link.connection.send(wire.encode_hello("feed", "wait", "control"))
         return make_ingest(self._order_book, self._source, news=link is self._news)
+
+    def closed(self, link: Link) -> None:
+        """A link that stood does so no more."""
+        self.counters[f"{link.name} disconnected"] += 1
+        self.log.info("%s: disconnected", link.name)
+        if link is self._ticks:
+            self.on_lost()
+
+    def forward(self, frame: bytes) -> None:
+        """Send a frame on the session. A Gateway that does not take it whole is hung up on."""
+        assert self._ticks.connection is not None
+        try:
+            whole = self._ticks.connection.send(frame) == len(frame)
+        except OSError:  # it does not read, or it has gone
+            whole = False
+        if not whole:
+            self._ticks.close(failed=True)
+
+    def hang_up(self) -> None:
+        """End the connection to the Gateway; it is made again at once."""
+        self._ticks.close()
 
     def superfluous(self, link: Link) -> bool:
         """Whether it is the news port's and the other link carries a session, which brings the news."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from shared_memory_utils import BookFull, Entry, FeedPosition, SharedPriceBook, TapeWriter
 from trading_lib import wire
+from trading_lib.control_wire import parse_refusal
 from trading_lib.histogram import Histogram
 from trading_lib.models import Kind
 
@@ -71,7 +72,11 @@ class OrderBook:
         self._adopted = tape.adopted
         self._pending: list[Entry] = []
         self._take_back: Callable[[], None] | None = None
+        self.awaited: set[int] = set()  # the actions of this run that the Gateway has and has not marked yet
+        self._done: list[tuple[int, int]] = []  # the marks among what is not published yet
         self.on_mark: Callable[[Kind, float], None] = lambda *_: None  # each GAP and EPOCH
+        self.on_done: Callable[[int, int], None] = lambda *_: None  # each awaited action and its record
+        self.on_refused: Callable[[int, str], None] = lambda *_: None  # what the Gateway does not do, and why
         self.on_rejected: Callable[[wire.Rejection], None] = lambda _: None
 
     # ----------------------------------------------------------------------------------- the state, lent
@@ -213,13 +218,15 @@ class OrderBook:
         self._position = FeedPosition(source.session, next_seq)
 
     def _control(self, source: Source, name: str, fields: tuple[str, ...]) -> None:
-        numbers = [wire.parse_number(text) for text in fields]
+        numbers = [] if name == "REFUSED" else [wire.parse_number(text) for text in fields]
         if name == "OK" and len(numbers) == 2 and numbers[0] and not source.session:
             if numbers[1] > MAX_FEED_NUMBER:
                 raise wire.Rejected("bad control frame", name)
             self._begin_session(source, numbers[0], numbers[1])
         elif not source.session:
             raise wire.Rejected("control frame from a plain source", name)
+        elif name == "REFUSED":  # stands beside the feed, and takes no number
+            self.on_refused(*parse_refusal(wire.Control(name, fields)))
         elif name == "S" and len(numbers) == 2 and numbers[0] <= MAX_FEED_NUMBER:
             if numbers[0] < source.next_seq:
                 self._counts.rejected["feed number went back"] += 1
@@ -230,7 +237,7 @@ class OrderBook:
             self._mark(source, _MARKS[name], numbers[0])
         elif name == "C" and len(numbers) == 2:
             self._begin_epoch_if_new(source, numbers[1])
-            self._append(Kind.CONTROL, self._stamp(numbers[1]), float(numbers[0]), source.due)
+            self._append(Kind.CONTROL, self._stamp(numbers[1]), self._own(numbers[0]), source.due)
             self._took_number(source)
         elif name == "G" and len(numbers) == 2 and numbers[0]:
             self._begin_epoch_if_new(source, numbers[1])
@@ -240,6 +247,14 @@ class OrderBook:
             self._took_number(source)
         else:
             raise wire.Rejected("bad control frame", name)
+
+    def _own(self, number: int) -> float:
+        """The id that a Gateway's mark has on this tape: 0 for an action that is not from here."""
+        if number not in self.awaited:
+            return 0.0
+        self.awaited.discard(number)
+        self._done.append((number, self.tape.tail + len(self._pending)))
+        return float(number)
 
     def _mark(self, source: Source, kind: Kind, ts: int) -> None:
         if kind is Kind.EPOCH:
@@ -322,3 +337,7 @@ class OrderBook:
             if self._pending[-1].kind == Kind.TICK:
                 self._tick_to_book.record(self._clock() - self._pending[-1].due)
             self._pending.clear()
+        if self._done:
+            done, self._done = self._done, []
+            for number, seq in done:
+                self.on_done(number, seq)

@@ -75,7 +75,7 @@ def _log_mark(part: Part, kind: Kind, value: float) -> None:
 
 
 def open_control(
-    config: Config, loop: EventLoop, order_book: OrderBook, stack: contextlib.ExitStack
+    config: Config, loop: EventLoop, order_book: OrderBook, feed: FeedHandler, stack: contextlib.ExitStack
 ) -> ControlPort:
     """The control port of the tape's run, in whose folder token and log are; `stack` closes it."""
     try:
@@ -88,7 +88,7 @@ def open_control(
     except DamagedControlLog as fault:
         raise CannotStart(str(fault)) from None
     stack.callback(log.close)
-    port = ControlPort(loop, order_book, log, token, config.OrderBook.control_port)
+    port = ControlPort(loop, order_book, feed, log, token, config.OrderBook.control_port)
     stack.callback(port.close)
     return port
 
@@ -109,9 +109,9 @@ def serve(part: Part, config: Config) -> None:
         order_book = OrderBook(tape, book)
         rejections = order_book.on_rejected = _RejectionLog(part)
         order_book.on_mark = lambda kind, value: _log_mark(part, kind, value)
-        control = open_control(config, loop, order_book, stack)
         handler = FeedHandler(loop, order_book, section.host, section.md_port, section.news_port, part.log)
         stack.callback(handler.close)
+        control = open_control(config, loop, order_book, handler, stack)
         how = f"adopted, generation {tape.generation}" if tape.adopted else "new"
         part.ready(
             f"tape of {tape.capacity:,} records in {section.shared_memory_name} ({how}), run {tape.run_id}"
@@ -121,6 +121,7 @@ def serve(part: Part, config: Config) -> None:
             # Between a batch and the next sleep nothing is done: a reader just woken may be waiting for the core.
             if not handler.settled or time.monotonic() >= look_round_at:
                 wait = min(handler.tend(), ROUND_S)
+                control.tend()
                 look_round_at = time.monotonic() + wait
                 if part.status_due():
                     rejections.next_second()

@@ -18,7 +18,7 @@ LAYERS = (  # low to high: a layer may import the ones before it
 )
 PROCESSES = 2  # the layer in which a part may use of another one only its face
 FACES = (
-    *("OrderManager.client", "OrderManager.models"),
+    *("OrderManager.client", "OrderManager.models", "OrderBook.control_client"),
     *("OrderManager.journal", "OrderManager.records"),  # what it leaves in a file, for who reads it there
 )
 ONLY = {"trading_lib": set[str](), "shared_memory": {"trading_lib"}, "strategies": {"trading_lib"}}

@@ -6,7 +6,7 @@ from typing import Self
 from OrderBook.test.desk import T0
 from trading_lib import wire
 
-HELLO = b"!HELLO,1,feed,wait*"
+HELLO = b"!HELLO,1,feed,wait,control*"
 
 
 class Port:

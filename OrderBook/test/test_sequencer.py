@@ -87,6 +87,7 @@ def test_another_session_begins_another_epoch_and_its_earlier_times_are_not_late
 
 
 def test_marks_have_their_kind_time_and_value(desk: Desk) -> None:
+    desk.order_book.awaited.add(17)
     desk.feed(f"!OK,5,0*!S,0,9*!E,{T0}*!T,{T0 + 1}*!C,17,{T0 + 2}*!X,{T0 + 3}*!E,{T0 - 5}*")
     assert desk.seen() == [
         epoch(T0),
@@ -98,6 +99,36 @@ def test_marks_have_their_kind_time_and_value(desk: Desk) -> None:
     assert [record.due for record in desk.records()] == [9] * 5
     assert desk.counts.epochs == 2
     assert desk.order_book.position == FeedPosition(5, 5)
+
+
+def test_an_actions_mark_is_told_when_it_is_on_the_tape_with_its_record(desk: Desk) -> None:
+    told: list[tuple[int, int, bool]] = []
+    book = desk.order_book
+    book.on_done = lambda number, seq: told.append((number, seq, desk.tape.tail > seq))
+    book.awaited |= {3, 4}
+    desk.feed(f"!OK,5,0*!S,0,9*AAPL,1.5,{T0}*AAPL,2.5,{T0}*!C,3,{T0}*AAPL,1.5,{T0}*!C,4,{T0}*")
+    assert told == [(3, 3, True), (4, 5, True)]
+    assert [record.value for record in desk.seen() if record.kind is Kind.CONTROL] == [3.0, 4.0]
+    assert not book.awaited
+
+
+def test_the_mark_of_an_action_that_is_not_ours_is_on_the_tape_without_a_number(desk: Desk) -> None:
+    told: list[int] = []
+    desk.order_book.on_done = lambda number, _: told.append(number)
+    desk.order_book.awaited.add(3)
+    desk.feed(f"!OK,5,0*!S,0,9*AAPL,1.5,{T0}*!C,0,{T0}*!C,2,{T0}*!C,3,{T0}*!C,3,{T0}*")
+    assert [record.value for record in desk.seen(2)] == [0.0, 0.0, 3.0, 0.0]
+    assert told == [3]
+
+
+def test_a_refusal_takes_no_feed_number_and_no_place_on_the_tape(desk: Desk) -> None:
+    told: list[tuple[int, str]] = []
+    desk.order_book.on_refused = lambda number, why: told.append((number, why))
+    desk.feed(f"!OK,5,0*!S,0,9*AAPL,1.5,{T0}*!REFUSED,3,no such parameter*AAPL,2.5,{T0}*")
+    assert told == [(3, "no such parameter")]
+    assert desk.seen() == [epoch(T0), tick(T0), tick(T0, 2.5)]
+    assert desk.order_book.position == FeedPosition(5, 2)
+    assert desk.counts.rejected == {}
 
 
 def test_what_a_source_has_lost_is_a_gap_at_its_place_and_no_loss_of_the_feed(desk: Desk) -> None:
@@ -396,6 +427,8 @@ def test_a_symbol_that_another_process_added_has_its_slot(desk: Desk) -> None:
         (f"!T,{2**63}*", "bad control frame"),
         ("!E,-1*", "bad control frame"),
         ("!C,1*", "bad control frame"),
+        ("!REFUSED,1*", "bad control frame"),
+        ("!REFUSED,x,why*", "bad control frame"),
         ("!G,1*", "bad control frame"),
         (f"!G,0,{T0}*", "bad control frame"),
         ("!OK,6,0*", "bad control frame"),
@@ -431,7 +464,9 @@ def test_bytes_that_are_not_text_are_counted(desk: Desk) -> None:
     assert desk.counts.ticks == 1
 
 
-@pytest.mark.parametrize("frame", [f"!T,{T0}*", f"!E,{T0}*", "!S,1,2*", "!OK,0,0*", "!HELLO*", "!*"])
+@pytest.mark.parametrize(
+    "frame", ["!REFUSED,1,x*", f"!T,{T0}*", f"!E,{T0}*", "!S,1,2*", "!OK,0,0*", "!HELLO*", "!*"]
+)
 def test_a_plain_source_has_no_control_frames(desk: Desk, frame: str) -> None:
     desk.feed("AAPL,1.5*", frame, "AAPL,2.5*")
     assert desk.counts.rejected == {"control frame from a plain source": 1}
