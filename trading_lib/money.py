@@ -22,15 +22,22 @@ MONEY_SCALE: Final = PRICE_SCALE * QTY_SCALE * MULTIPLIER_SCALE
 BPS: Final = 10_000  # basis points in one
 
 _REMEMBERED: Final = 8192  # conversions: prices, quantities and rates repeat themselves
+_PICO: Final = 10**12
+_PICO_FLOAT: Final = 1e12
+_SHORT: Final = 1e3  # below it twelve decimals are at most 15 digits, and 15 digits name one float only
 _NANO: Final = 10**9
 _NANO_FLOAT: Final = 1e9
-_SHORT: Final = 1e6  # below it nine decimals are at most 15 digits, and 15 digits name one float only
+_LONGER: Final = 1e6  # below it nine decimals are
 
 
 @lru_cache(maxsize=_REMEMBERED)
 def exact(x: float) -> tuple[int, int]:
     """The shortest decimal of `x` as (numerator, denominator > 0). Raises ValueError if not finite."""
     if -_SHORT < x < _SHORT:
+        pico = round(x * _PICO_FLOAT)
+        if pico / _PICO_FLOAT == x:
+            return pico, _PICO
+    elif -_LONGER < x < _LONGER:
         nano = round(x * _NANO_FLOAT)
         if nano / _NANO_FLOAT == x:
             return nano, _NANO
@@ -41,8 +48,12 @@ def exact(x: float) -> tuple[int, int]:
 
 @lru_cache(maxsize=_REMEMBERED)
 def scaled(x: float, scale: int) -> int:
-    """The shortest decimal of `x` in units of 1/`scale`, a power of ten ≥ 10**9. Raises ValueError."""
+    """The shortest decimal of `x` in units of 1/`scale`, a power of ten ≥ 10**12. Raises ValueError."""
     if -_SHORT < x < _SHORT:
+        pico = round(x * _PICO_FLOAT)
+        if pico / _PICO_FLOAT == x:
+            return pico * (scale // _PICO)
+    elif -_LONGER < x < _LONGER:
         nano = round(x * _NANO_FLOAT)
         if nano / _NANO_FLOAT == x:
             return nano * (scale // _NANO)

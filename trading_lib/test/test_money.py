@@ -54,7 +54,9 @@ def test_a_decimal_goes_in_and_out_unchanged(x: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "x", [999_999.999999999, 1_000_000.000000001, -999_999.5, 1e6, -1e6, 1e-9, 1e-10, 0.0, -0.0]
+    "x",
+    [999_999.999999999, 1_000_000.000000001, -999_999.5, 1e6, -1e6, 1e-9, 1e-10, 0.0, -0.0]
+    + [999.999999999999, 1000.000000000001, -999.5, 1e3, -1e3, 1e-12, 1e-13, 0.08626362550001],
 )
 def test_the_edges_of_the_short_way_are_exact(x: float) -> None:
     assert Fraction(*exact(x)) == decimal_of(x)
