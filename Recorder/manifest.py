@@ -32,6 +32,7 @@ from Recorder.writers import replace_file
 from runtime.versions import Version
 
 NAME: Final = "manifest.json"
+HAS_LANES: Final = ("strategy", "order_manager")  # parts that must come to the tape's end
 LIBRARIES: Final = ("numpy", "numba", "msgspec", "pandas")
 
 
@@ -164,10 +165,14 @@ def end_reasons(status: Mapping[str, Any]) -> dict[str, int]:
     restarts = {f"restarts of the {name}": part.get("restarts", 0) for name, part in parts.items()}
     for harmless in ("restarts of the order_manager", "restarts of the recorder"):
         restarts.pop(harmless, None)  # the one is in the journal, the other changes nothing
+    killed = [name for name in HAS_LANES if parts.get(name, {}).get("state") == "killed"]
     return {
         "late records": book.get("late", 0),
         "records missed by the Strategy": strategy.get("missed", 0),
         "errors of the strategy": strategy.get("errors", 0),
+        "records that strategies had not taken at the end": strategy.get("not_drained", 0),
+        "requests lost at the end": strategy.get("counters", {}).get("lost at the end", 0),
+        **{f"the {name} was killed at the end": 1 for name in killed},
         **restarts,
     }
 

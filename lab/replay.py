@@ -168,4 +168,6 @@ def _saw_everything(folder: Path) -> bool:
     except (FileNotFoundError, msgspec.DecodeError):
         return False
     strategy = status.get("parts", {}).get("strategy", {})
+    if strategy.get("state") == "killed":  # its last counts are of before
+        return False
     return not strategy.get("not_drained") and not strategy.get("counters", {}).get("lost at the end")

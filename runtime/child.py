@@ -36,6 +36,7 @@ class State(StrEnum):
     READY = "ready"
     RESTARTING = "restarting"
     STOPPED = "stopped"
+    KILLED = "killed"  # at the end, because it took too long
     FAILED = "failed"
 
 

@@ -206,8 +206,9 @@ class Supervisor:
                     if child.state is not State.STARTING:  # it hears nothing while it loads and compiles
                         self._tell(f"{name} did not stop within {share} s: killed")
                     child.signal(signal.SIGKILL)
+                    child.state = State.KILLED
                     deadline = float("inf")
-            if child.state is not State.FAILED:
+            if child.state not in (State.FAILED, State.KILLED):
                 child.state = State.STOPPED
 
     def _force(self) -> None:
