@@ -12,7 +12,7 @@ came, once, to those who came first.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Literal, NamedTuple
 
 import msgspec
@@ -29,6 +29,7 @@ _BUY: Final = Side.BUY
 _MARKET: Final = OrderType.MARKET
 _LIMIT: Final = OrderType.LIMIT
 _STOP: Final = OrderType.STOP
+_STOP_LIMIT: Final = OrderType.STOP_LIMIT
 _IOC: Final = TimeInForce.IOC
 _FOK: Final = TimeInForce.FOK
 
@@ -83,7 +84,7 @@ class Working:
     @property
     def is_limit(self) -> bool:
         """Whether what is left fills at its limit or better."""
-        return self.order.type is _LIMIT or (self.order.type is OrderType.STOP_LIMIT and self.triggered)
+        return self.order.type is _LIMIT or (self.order.type is _STOP_LIMIT and self.triggered)
 
 
 class Outcome(NamedTuple):
@@ -111,7 +112,8 @@ class Broker:
         self.prices: dict[str, float] = {}
         self.quotes: dict[str, tuple[float, int]] = {}  # of `.BID` and `.ASK` series: price, time
         self.resting: dict[str, dict[int, Working]] = {}  # by symbol and order id, in order of arrival
-        self.wanted: dict[tuple[str, Side], int] = {}  # what resting orders may still buy or sell, in sum
+        self.buying: dict[str, int] = {}  # what resting orders may still buy, in sum …
+        self.selling: dict[str, int] = {}  # … and sell
         self.watched: set[str] = set()  # series whose every tick must come to `tick`
         self.left: dict[str, int] = {}  # of a symbol's last tick, where it is not what `.SIZE` says now
 
@@ -128,16 +130,16 @@ class Broker:
                 return quote[0]
         return self.prices.get(symbol)
 
-    def arrive(self, working: Working, ts: int) -> Iterator[Outcome]:
+    def arrive(self, working: Working, ts: int) -> Iterable[Outcome]:
         """An order arrives. Its symbol has a price. Outcomes are to be taken one by one, all of them."""
         if self.terms.fill == "next":
             working.fresh = True
             self.rest(working)
-            return
+            return ()
         order = working.order
         reference = self.reference(order.symbol, order.side, ts)
         assert reference is not None
-        yield from self._first_look(working, reference, self.prices[order.symbol], ts)
+        return self._first_look(working, reference, self.prices[order.symbol], ts)
 
     def tick(self, symbol: str, price: float, ts: int) -> Iterator[Outcome]:
         """A new tick of a watched series. Outcomes are to be taken one by one, all of them."""
@@ -166,19 +168,23 @@ class Broker:
         resting = self.resting.get(symbol)
         if resting is None or resting.pop(working.order_id, None) is None:
             return
-        self.wanted[symbol, working.order.side] -= working.leaves
+        self._wanted(working.order)[symbol] -= working.leaves
         if not resting:
             del self.resting[symbol]
             self._watch_if_needed(symbol)
 
     def rest(self, working: Working) -> None:
         """Keep an order for the ticks to come."""
-        symbol, side = working.order.symbol, working.order.side
+        symbol = working.order.symbol
         resting = self.resting.setdefault(symbol, {})
         if working.order_id not in resting:
             resting[working.order_id] = working
-            self.wanted[symbol, side] = self.wanted.get((symbol, side), 0) + working.leaves
+            wanted = self._wanted(working.order)
+            wanted[symbol] = wanted.get(symbol, 0) + working.leaves
         self.watched.add(symbol)
+
+    def _wanted(self, order: Order) -> dict[str, int]:
+        return self.buying if order.side is _BUY else self.selling
 
     def filled(self, working: Working, qty: int, price: float) -> None:
         """Book a part of an order, resting or not, as done."""
@@ -187,7 +193,7 @@ class Broker:
         working.paid += qty * scaled(price, PRICE_SCALE)
         symbol = working.order.symbol
         if symbol in self.resting and working.order_id in self.resting[symbol]:
-            self.wanted[symbol, working.order.side] -= qty
+            self._wanted(working.order)[symbol] -= qty
 
     def clear(self) -> None:
         """Forget the market; orders stay."""
@@ -212,17 +218,16 @@ class Broker:
         if symbol in self.prices and symbol not in self.left:
             self.set_left({symbol: scaled(self.prices[symbol + SIZE], QTY_SCALE)})
 
-    def _first_look(self, working: Working, reference: float, last: float, ts: int) -> Iterator[Outcome]:
+    def _first_look(self, working: Working, reference: float, last: float, ts: int) -> Iterable[Outcome]:
         """An order meets the market for the first time: `reference` to fill against, `last` for stops."""
         order = working.order
         if order.type is _MARKET:
-            yield from self._fill(working, reference, ts)
-        elif order.type is _LIMIT:
-            yield from self._limit_at_first(working, reference, ts)
-        elif _reached(order, last):
-            yield from self._trigger(working, reference, last, ts)
-        else:
-            yield from self._rest_or_cancel(working)
+            return self._fill(working, reference, ts)
+        if order.type is _LIMIT:
+            return self._limit_at_first(working, reference, ts)
+        if _reached(order, last):
+            return self._trigger(working, reference, last, ts)
+        return self._rest_or_cancel(working)
 
     def _trigger(self, working: Working, reference: float, last: float, ts: int) -> Iterator[Outcome]:
         working.triggered = True
@@ -232,21 +237,21 @@ class Broker:
         else:
             yield from self._limit_at_first(working, reference, ts)
 
-    def _limit_at_first(self, working: Working, reference: float, ts: int) -> Iterator[Outcome]:
+    def _limit_at_first(self, working: Working, reference: float, ts: int) -> Iterable[Outcome]:
         """A limit order's first chance: at once, at the reference price plus slippage, not beyond its limit."""
         if _is_marketable(working.order, reference):
             working.taking = True
-            yield from self._fill(working, reference, ts)
-        else:
-            yield from self._rest_or_cancel(working)
+            return self._fill(working, reference, ts)
+        return self._rest_or_cancel(working)
 
-    def _limit_at_a_tick(self, working: Working, price: float, ts: int) -> Iterator[Outcome]:
+    def _limit_at_a_tick(self, working: Working, price: float, ts: int) -> Iterable[Outcome]:
         """A limit order that nothing was left for is still marketable, or rests from this tick on."""
         working.taking = working.taking and _is_marketable(working.order, price)
         if working.taking:
-            yield from self._fill(working, price, ts)
-        elif self._through(working.order, price):
-            yield from self._fill(working, price, ts, at_limit=True)
+            return self._fill(working, price, ts)
+        if self._through(working.order, price):
+            return self._fill(working, price, ts, at_limit=True)
+        return ()
 
     def _through(self, order: Order, price: float) -> bool:
         """Whether a tick fills a resting limit order."""
@@ -256,8 +261,9 @@ class Broker:
 
     def _fill(
         self, working: Working, reference: float, ts: int, *, at_limit: bool = False
-    ) -> Iterator[Outcome]:
+    ) -> Iterable[Outcome]:
         """As much as the tick has to give; then the rest works on, or is cancelled."""
+        outcomes: tuple[Outcome, ...] = ()
         order = working.order
         qty = self._available(working)
         if order.tif is not _FOK:
@@ -268,18 +274,18 @@ class Broker:
             price = order.limit_price if at_limit else self._slipped(working, reference)
             self._use(order.symbol, qty)
             self.filled(working, qty, price)
-            yield Outcome(working, qty, price, reference)
+            outcomes = (Outcome(working, qty, price, reference),)
         if working.leaves:
-            yield from self._rest_or_cancel(working)
-        else:
-            self.remove(working)
+            return (*outcomes, *self._rest_or_cancel(working))
+        self.remove(working)
+        return outcomes
 
-    def _rest_or_cancel(self, working: Working) -> Iterator[Outcome]:
+    def _rest_or_cancel(self, working: Working) -> Iterable[Outcome]:
         if working.order.tif in (_IOC, _FOK):
             self.remove(working)
-            yield Outcome(working, reason=f"{working.order.tif}: no more to be had at once")
-        else:
-            self.rest(working)
+            return (Outcome(working, reason=f"{working.order.tif}: no more to be had at once"),)
+        self.rest(working)
+        return ()
 
     def _slipped(self, working: Working, reference: float) -> float:
         order = working.order

@@ -15,7 +15,7 @@ from typing import Any, Final
 from trading_lib import order_wire, wire
 from trading_lib.broker import Terms
 from trading_lib.context import NO_DATA, RISK_DENIED, Context
-from trading_lib.lane import CLOSING_TAG, Lane, Record, Request
+from trading_lib.lane import CLOSING_TAG, WITH_LIMIT, WITH_STOP, Lane, Record, Request
 from trading_lib.models import (
     CancelRequest,
     Fill,
@@ -266,8 +266,8 @@ class Engine:
             self._wall(),
             kind,
             tif,
-            _positive("limit price", limit_price) if kind in _WITH_LIMIT else 0.0,
-            _positive("stop price", stop_price) if kind in _WITH_STOP else 0.0,
+            _positive("limit price", limit_price) if kind in WITH_LIMIT else 0.0,
+            _positive("stop price", stop_price) if kind in WITH_STOP else 0.0,
             wire.parse_tag(tag) if tag else "",
         )
         self._submit(order)
@@ -333,10 +333,6 @@ class Engine:
     def take_frames(self) -> bytes:
         """The same, as the ledger is to send them."""
         return b"".join(map(order_wire.encode_report, self.take_reports()))
-
-
-_WITH_LIMIT: Final = (OrderType.LIMIT, OrderType.STOP_LIMIT)
-_WITH_STOP: Final = (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
 def _positive(what: str, value: float) -> float:

@@ -37,6 +37,10 @@ FLATTEN_TAG: Final = "kill-switch"
 NO_MARKET_RECORD: Final = "no market record"
 BY_REQUEST: Final = "by request"
 
+WITH_LIMIT: Final = (OrderType.LIMIT, OrderType.STOP_LIMIT)
+WITH_STOP: Final = (OrderType.STOP, OrderType.STOP_LIMIT)
+
+_NEW: Final = OrderStatus.NEW
 _TICK: Final = int(Kind.TICK)
 _EPOCH: Final = int(Kind.EPOCH)
 _END: Final = int(Kind.END)
@@ -116,7 +120,7 @@ class Lane(LaneBooks):
     def push_due(self, at: int, request: Request) -> None:
         """Have a request arrive before the first record after `at`."""
         heapq.heappush(self.due, (at, request.cause_seq, request.index, request))
-        self.set_wake()
+        self.wake_ts = min(self.wake_ts, at)
 
     def release(self, below: int) -> None:
         """Let requests leave that waited for a record before `below`."""
@@ -237,10 +241,13 @@ class Lane(LaneBooks):
             self._end_epoch(self.seq)
         if self.parked:
             self.release(self.seq)
-        while ts > self._first_due():
+        while True:
             due = self.due[0][0] if self.due else NEVER
             end = self.ends[0] if self.ends else NEVER
-            if min(due, end) >= self.next_day:
+            first = due if due <= end else end
+            if ts <= first and ts < self.next_day:
+                break
+            if first >= self.next_day:
                 self.risk.day_equity = self.equity()
                 self.next_day = utc_midnight_after(min(ts, due, end))
             elif due <= end:
@@ -250,7 +257,7 @@ class Lane(LaneBooks):
             else:
                 self._expire(heapq.heappop(self.ends))
         self.blind = False
-        self.set_wake()
+        self.wake_ts = -1 if self.parked else min(first, self.next_day - 1)
 
     def _arrive(self, request: Request, at: int) -> None:
         if self.blind:
@@ -273,7 +280,7 @@ class Lane(LaneBooks):
             self._finish(working, OrderStatus.REJECTED, at, reason)
             return
         self.open[working.id] = working
-        self._emit(working, OrderStatus.NEW, at)
+        self._emit(working, _NEW, at)
         for outcome in self.broker.arrive(working, at):
             self._report(outcome, at)
         if working.id in self.open:
@@ -290,8 +297,7 @@ class Lane(LaneBooks):
                 self.set_wake()
 
     def _exposure(self, symbol: str) -> Exposure:
-        wanted = self.broker.wanted
-        buying, selling = wanted.get((symbol, Side.BUY), 0), wanted.get((symbol, Side.SELL), 0)
+        buying, selling = self.broker.buying.get(symbol, 0), self.broker.selling.get(symbol, 0)
         return Exposure(self.portfolio.position(symbol), buying / QTY_SCALE, selling / QTY_SCALE)
 
     def _refuse(self, request: Request, at: int, status: OrderStatus, reason: str) -> None:
@@ -403,9 +409,11 @@ def _malformed(order: Order, working: Working) -> str | None:
     """Why an order makes no sense, whatever the market; the doors refuse such, too."""
     if working.leaves <= 0:
         return f"quantity: {order.quantity!r} is below the smallest, {1 / QTY_SCALE:g}"
-    if order.type in (OrderType.LIMIT, OrderType.STOP_LIMIT) and not order.limit_price > 0:
+    if order.is_market:
+        return None
+    if order.type in WITH_LIMIT and not order.limit_price > 0:
         return f"limit_price: {order.limit_price!r} is not a price"
-    if order.type in (OrderType.STOP, OrderType.STOP_LIMIT) and not order.stop_price > 0:
+    if order.type in WITH_STOP and not order.stop_price > 0:
         return f"stop_price: {order.stop_price!r} is not a price"
     return None
 

@@ -1,6 +1,7 @@
 """A lane's books: what it reports of its orders, and what that does to its money."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -8,6 +9,9 @@ from trading_lib.broker import TRIGGERED, Broker, Outcome, Working
 from trading_lib.models import MANUAL, Account, Order, OrderStatus, Report
 from trading_lib.money import PRICE_SCALE, QTY_SCALE, commission, scaled
 from trading_lib.portfolio import Portfolio
+
+_PARTIALLY_FILLED: Final = OrderStatus.PARTIALLY_FILLED
+_FILLED: Final = OrderStatus.FILLED
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -51,11 +55,7 @@ class LaneBooks:
         return self.portfolio.equity
 
     def _mark(self) -> None:
-        portfolio, prices = self.portfolio, self.prices
-        for symbol in portfolio.held:
-            price = prices.get(symbol)
-            if price is not None:
-                portfolio.mark(symbol, price, self.ts)
+        self.portfolio.mark_held(self.prices, self.ts)
 
     def _report(self, outcome: Outcome, at: int) -> None:
         """What the broker decided, as reports and as money."""
@@ -63,7 +63,7 @@ class LaneBooks:
         if outcome.qty:
             self._fill_report(working, outcome.qty, outcome.price, outcome.reference, at)
         elif outcome.reason == TRIGGERED:
-            status = OrderStatus.PARTIALLY_FILLED if working.cum else OrderStatus.NEW
+            status = _PARTIALLY_FILLED if working.cum else OrderStatus.NEW
             self._emit(working, status, at, outcome.reference, reason=TRIGGERED)
         else:
             self._finish(working, OrderStatus.CANCELED, at, outcome.reason)
@@ -78,17 +78,15 @@ class LaneBooks:
             fixed = terms.commission_fixed if working.cum == qty else 0.0  # with an order's first fill
             multiplier = self._multipliers.get(order.symbol, 1.0)
             cost = commission(price, filled, terms.commission_bps, fixed, multiplier)
-        if order.is_market:
-            self.count_unfilled(order, -qty if working.id in self.open else 0)
+        if order.is_market and working.id in self.open:
+            self.count_unfilled(order, -qty)
         if not working.leaves:
             self.open.pop(working.id, None)
-        status = OrderStatus.PARTIALLY_FILLED if working.leaves else OrderStatus.FILLED
-        report = self._emit(working, status, at, reference, price, filled, cost)
-        fill = report.fill
-        assert fill is not None
-        self.portfolio.apply(fill)
+        status = _PARTIALLY_FILLED if working.leaves else _FILLED
+        self._emit(working, status, at, reference, price, filled, cost)
+        self.portfolio.book(order.symbol, order.side.sign * qty, price, cost, at)
         if self._keeps_accounts:
-            self._account("fill", report.symbol, at)
+            self._account("fill", order.symbol, at)
 
     def _finish(self, working: Working, status: OrderStatus, at: int, reason: str) -> None:
         """An order is done without being filled, or not wholly."""
@@ -107,7 +105,7 @@ class LaneBooks:
         qty: float = 0.0,
         cost: float = 0.0,
         reason: str = "",
-    ) -> Report:
+    ) -> None:
         order, cum = working.order, working.cum
         self.executions += 1
         assert order.timestamp is not None
@@ -135,7 +133,6 @@ class LaneBooks:
             order.tag,
         )
         self.reports.append(report)
-        return report
 
     def count_unfilled(self, order: Order, qty: int) -> None:
         """Add to what market orders on their way will buy (or, the other way round, sell)."""

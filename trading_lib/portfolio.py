@@ -15,9 +15,9 @@ Floats are made on the way out, each the nearest to its exact value. Trades are 
 out (`trading_lib.fifo`). Event time only; no clock, no symbol is known beforehand.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -31,6 +31,8 @@ from trading_lib.money import (
     divided,
     scaled,
 )
+
+_SELL: Final = Side.SELL
 
 __all__ = ["Portfolio", "Summary", "PortfolioState", "LineState", "Trade", "RoundTrip"]
 
@@ -111,24 +113,31 @@ class Portfolio:
         qty = scaled(fill.qty, QTY_SCALE)
         if qty <= 0:
             raise ValueError(f"the quantity of a fill must be positive, not {fill.qty}")
-        if fill.side is Side.SELL:
+        if fill.side is _SELL:
             qty = -qty
-        price = scaled(fill.price, PRICE_SCALE)
-        commission = scaled(fill.commission, MONEY_SCALE)
-        line = self._lines.get(fill.symbol) or self._new_line(fill.symbol)
-        multiplier = line.multiplier
-        self._cash -= qty * price * multiplier + commission
-        self._commission += commission
-        self._realized += self._rebook(line, qty, price) * multiplier
-        if not line.marked:
-            line.price = fill.price
-        if line.qty:
-            self._open[fill.symbol] = line
-        else:
-            self._open.pop(fill.symbol, None)
-        self.ts = fill.ts
+        line = self._book(fill.symbol, qty, fill.price, fill.commission, fill.ts)
         if self._fifo is not None:
-            self._fifo.apply(fill, qty, multiplier, commission)
+            self._fifo.apply(fill, qty, line.multiplier, scaled(fill.commission, MONEY_SCALE))
+
+    def book(self, symbol: str, qty: int, price: float, commission: float, ts: int) -> None:
+        """A fill of signed `qty`, in 1/QTY_SCALE and not 0, where no trades are kept."""
+        assert self._fifo is None
+        self._book(symbol, qty, price, commission, ts)
+
+    def _book(self, symbol: str, qty: int, price: float, commission: float, ts: int) -> _Line:
+        paid, cost = scaled(price, PRICE_SCALE), scaled(commission, MONEY_SCALE)
+        line = self._lines.get(symbol) or self._new_line(symbol)
+        self._cash -= qty * paid * line.multiplier + cost
+        self._commission += cost
+        self._realized += self._rebook(line, qty, paid) * line.multiplier
+        if not line.marked:
+            line.price = price
+        if line.qty:
+            self._open[symbol] = line
+        else:
+            self._open.pop(symbol, None)
+        self.ts = ts
+        return line
 
     @staticmethod
     def _rebook(line: _Line, qty: int, price: int) -> int:
@@ -154,6 +163,17 @@ class Portfolio:
         line.price = price
         line.marked = True
         self.ts = ts
+
+    def mark_held(self, prices: Mapping[str, float], ts: int) -> None:
+        """Value whatever is held at its price, where there is one, from `ts` on. Raises as `mark` does."""
+        for symbol, line in self._open.items():
+            price = prices.get(symbol)
+            if price is not None:
+                if not isfinite(price):
+                    raise ValueError(f"not a finite price of {symbol}: {price}")
+                line.price = price
+                line.marked = True
+                self.ts = ts
 
     def forget_marks(self) -> None:
         """At an epoch: what is still held is valued at its last price, until a mark or a fill brings one."""
@@ -214,11 +234,6 @@ class Portfolio:
             self._commission / MONEY_SCALE,
             (self._cash + value) / MONEY_SCALE,
         )
-
-    @property
-    def held(self) -> Iterable[str]:
-        """The symbols whose position is not flat, in no order."""
-        return self._open.keys()
 
     def position(self, symbol: str) -> float:
         """Signed quantity; 0.0 of a symbol never seen."""
