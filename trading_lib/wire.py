@@ -16,10 +16,11 @@ Frames that begin with `!` are ours; no symbol can. A client that says `!HELLO` 
             SYMBOL,PRICE,NS*  !N,SYMBOL,SENTIMENT,NS*
             !T,NS*  !E,NS*  !C,ID,NS*  !G,COUNT,NS*  !X,NS*
                                            marks: TIME, EPOCH, CONTROL, GAP, END
+            how the market is steered on this session is in `trading_lib.control_wire`
     orders  NS,SIDE,QUANTITY,SYMBOL,PRICE,CAUSE_SEQ,K,SENT_WALL[,TYPE,TIF,LIMIT,STOP,TAG]*
             the control frames of this session are in `trading_lib.order_wire`
 
-Every frame of the feed but `!S` takes the next feed number. What cannot be read is a `Rejection` with a
+Every frame of the feed but `!S` and `!REFUSED` takes the next feed number. What cannot be read is a `Rejection` with a
 reason (never an exception out of `feed`): the connection lives on at the next `*`.
 """
 
