@@ -40,6 +40,7 @@ class Host:
         self.engine = engine
         self.link = link
         self._pulse = pulse
+        pulse.next_seq = tape.cursor
         self._budget = budget
         self._rest = rest
         self._batch = 1
@@ -92,6 +93,7 @@ class Host:
         self._pulse.begin(count)
         engine.consume(RECORD.iter_unpack(packed))
         self._pulse.end()
+        self._pulse.next_seq = tape.cursor
         if engine.requests:
             self.tell()
         else:

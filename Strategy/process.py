@@ -139,7 +139,7 @@ class StrategyProcess:
         self._attached = attached
         self._joins, self._told_ready = [], False
         for runner in self.runners:
-            runner.begin(run_id, token, attached.tape.cursor, lambda: attached.tape.tail)
+            runner.begin(run_id, token, attached.tape)
 
     def _detach(self) -> None:
         assert self._attached is not None
@@ -182,7 +182,10 @@ class StrategyProcess:
                 "over_budget",
             )
         }
-        most = {name: max(found[name] for found in strategies) for name in ("ticks", "news", "epochs", "lag")}
+        most = {
+            name: max(found[name] for found in strategies)
+            for name in ("ticks", "news", "epochs", "lag", "lag_ms")
+        }
         return {
             "strategy": ", ".join(found["strategy"] for found in strategies),
             "attached": self._attached is not None,

@@ -15,6 +15,7 @@ from shared_memory_utils import PAGE
 
 _SINCE: Final = 0  # monotonic ns at which the batch began, 0 between two
 _RECORDS: Final = 1  # how many there are in it
+_NEXT: Final = 2  # the first record it has not seen
 
 
 def make_pulse() -> int:
@@ -54,6 +55,15 @@ class Pulse:
     def records(self) -> int:
         """How many it has, or last had."""
         return max(1, self._words[_RECORDS])
+
+    @property
+    def next_seq(self) -> int:
+        """The first record that the strategy has not seen: exact between two batches, whoever looks when."""
+        return self._words[_NEXT]
+
+    @next_seq.setter
+    def next_seq(self, seq: int) -> None:
+        self._words[_NEXT] = seq
 
     def close(self) -> None:
         """Unmap."""

@@ -8,6 +8,7 @@ and its `init` has run: until then, and if it does not, the old one goes on.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -20,7 +21,7 @@ from runtime.lanes import actions_path
 from runtime.loop import Backoff
 from runtime.run_folder import run_folder
 from runtime.versions import Version
-from shared_memory_utils import Doorbell, tape_name
+from shared_memory_utils import Doorbell, TapeReader, tape_name
 from Strategy.channel import CLOSED
 from Strategy.counts import added
 from Strategy.deaths import Deaths
@@ -44,6 +45,7 @@ from Strategy.printed import Printed
 from Strategy.watchdog import Watchdog
 from trading_lib.order_wire import Welcome
 
+BOOKED: Final = 4  # in a tape record: the wall clock, ns, when it was booked
 LOAD_S: Final = 20.0  # to import and init, at most
 
 
@@ -89,7 +91,7 @@ class Runner:
         self._dialer = Dialer(section.order_manager_host, section.order_manager_port, entry.id, log)
         self._bell: Doorbell | None = None
         self._run_id = self._token = ""
-        self._tail: Callable[[], int] = lambda: 0
+        self._tape: TapeReader | None = None  # the parent's
         self._begin_at = 0
         self._worker: Worker | None = None
         self._next: Worker | None = None  # another version, getting ready
@@ -108,11 +110,11 @@ class Runner:
 
     # ----------------------------------------------------------------------------------------- the market
 
-    def begin(self, run_id: str, token: str, seq: int, tail: Callable[[], int]) -> None:
-        """There is a market: run on it from record `seq` on."""
-        self._run_id, self._token, self._tail = run_id, token, tail
+    def begin(self, run_id: str, token: str, tape: TapeReader) -> None:
+        """There is a market: run on it from the reader's cursor on. It stays open until `leave`."""
+        self._run_id, self._token, self._tape = run_id, token, tape
         self._bell = Doorbell(tape_name(self._config.Strategy.shared_memory_name))
-        self._begin_at, self._first_join = seq, True
+        self._begin_at, self._first_join = tape.cursor, True
         self.state, self.error = State.LOADING, ""
         self._deaths.forget()
         self._load()
@@ -149,6 +151,7 @@ class Runner:
         if self._bell is not None:
             self._bell.close()
             self._bell = None
+        self._tape = None
         self.state = State.WAITING
 
     def close(self) -> None:
@@ -280,7 +283,7 @@ class Runner:
         """A version has loaded: it gets the lane, after the one that has it now has left it."""
         assert self._next_version is not None
         if self._worker is None:
-            number = self._begin_at if self._first_join else self._tail()
+            number = self._begin_at if self._first_join else self._tail
             self._ask_for_lane(number, reload=False)
         else:
             self._taking_over = True
@@ -394,7 +397,7 @@ class Runner:
         self.restarts += 1
         if self._next is not None and self._next.number in self._loaded:
             self._taking_over = False
-            self._ask_for_lane(self._tail(), reload=False)
+            self._ask_for_lane(self._tail, reload=False)
             return
         self._next_version = self._next_version or self._running
         self.state = State.LOADING
@@ -450,14 +453,28 @@ class Runner:
         """Everything counted since this part began."""
         return added(self._before, self._worker.status) if self._worker is not None else self._before
 
+    @property
+    def _tail(self) -> int:
+        return self._tape.tail if self._tape is not None else 0
+
+    def _lag(self) -> tuple[int, int]:
+        """Records on the tape that it has not seen, and for how long the oldest of them is there, wall ns."""
+        if self._tape is None:
+            return 0, 0
+        if self.state is State.RUNNING and self._worker is not None:
+            seen = self._worker.pulse.next_seq
+        elif self.state in (State.LOADING, State.JOINING) and self._first_join:
+            seen = self._begin_at
+        else:
+            return 0, 0
+        tail = self._tape.tail
+        oldest = self._tape.record(max(seen, tail - self._tape.capacity // 2))
+        return max(0, tail - seen), max(0, time.time_ns() - oldest[BOOKED]) if oldest is not None else 0
+
     def status(self) -> dict[str, Any]:
         """For the supervisor."""
         counts, worker = self.counts, self._worker
-        lag = 0
-        if self.state is State.RUNNING and worker is not None:
-            lag = max(0, self._tail() - worker.status.cursor)
-        elif self.state in (State.LOADING, State.JOINING) and self._first_join:
-            lag = self._tail() - self._begin_at
+        lag, behind_ns = self._lag()
         denials = dict(worker.denials.counts) if worker is not None and worker.denials is not None else {}
         return {
             "strategy": self.entry.id,
@@ -469,6 +486,7 @@ class Runner:
             "pid": worker.pid if worker is not None else None,
             "slow_at": self.slow,
             "lag": lag,
+            "lag_ms": round(behind_ns / 1e6, 1),
             "denied_calls": denials,
             "not_enforced": worker.missing if worker is not None else (),
             "lines_dropped": self._printed.dropped,

@@ -23,7 +23,7 @@ def strategy_lines(strategies: Sequence[Mapping[str, Any]], most: int) -> list[s
 def _line(one: Mapping[str, Any]) -> str:
     reloads = f", {one['reloads']} reloads" if one["reloads"] else ""
     version = f"  version {one['version'][:8]}{reloads}" if one["version"] else ""
-    lag = f"  {one['lag']:,} ticks behind" if one["lag"] else ""
+    lag = f"  {one['lag']:,} ticks ({one['lag_ms']:,.0f} ms) behind" if one["lag"] else ""
     return f"{one['strategy'][:12]:<12} {one['state']}{version}{lag}{_reasons(one)}"
 
 

@@ -282,6 +282,21 @@ def test_a_strategy_over_its_budget_is_counted_and_said_with_its_line(tmp_path: 
         assert s.stop() == EXIT_OK
 
 
+def test_how_far_a_strategy_is_behind_is_said_in_records_and_in_milliseconds(tmp_path: Path) -> None:
+    source = """
+        import time
+        def on_tick(ctx, tick):
+            time.sleep(1.2)
+    """
+    with stage(tmp_path, source, "-vv") as s, s.market() as m:
+        s.until_ready()
+        s.until(lambda: "'lag': 0, 'lag_ms': 0.0" in s.process.output)
+        m.put(1.0, 2.0, 3.0)
+        s.until(lambda: re.search(r"'lag': 2, 'lag_ms': [12]\d{3}\.\d", s.process.output))
+        s.until(lambda: s.progress and s.progress[-1].next_seq == 3)
+        assert s.stop() == EXIT_OK
+
+
 # ------------------------------------------------------------------------------------------------- output
 
 

@@ -6,7 +6,7 @@ from runtime.strategy_lines import strategy_lines
 
 
 def strategy(name: str = "sma", **changes: Any) -> dict[str, Any]:
-    well = {"state": "running", "version": "0123456789abcdef", "reloads": 0, "lag": 0}
+    well = {"state": "running", "version": "0123456789abcdef", "reloads": 0, "lag": 0, "lag_ms": 0.0}
     return {"strategy": name, **well, "error": "", "last_error": "", "why": {}, **changes}
 
 
@@ -16,8 +16,8 @@ def test_a_strategy_that_is_well_is_a_line_with_its_version() -> None:
 
 def test_reloads_lag_and_why_it_does_not_trade_are_shown_the_most_frequent_reasons_first() -> None:
     why = {"warming up": 76, "signals disagree": 1200, "a": 1, "b": 2}
-    assert strategy_lines([strategy(reloads=2, lag=5000, why=why)], 3) == [
-        "sma          running  version 01234567, 2 reloads  5,000 ticks behind"
+    assert strategy_lines([strategy(reloads=2, lag=5000, lag_ms=1250.4, why=why)], 3) == [
+        "sma          running  version 01234567, 2 reloads  5,000 ticks (1,250 ms) behind"
         "  no trade: signals disagree 1,200, warming up 76, b 2"
     ]
 
