@@ -38,6 +38,7 @@ _TICK: Final = int(Kind.TICK)
 _NEWS: Final = int(Kind.NEWS)
 _EPOCH: Final = int(Kind.EPOCH)
 _GAP: Final = int(Kind.GAP)
+_REJECTED: Final = OrderStatus.REJECTED
 ERRORS_SHOWN: Final = 5  # of a strategy's exceptions per burst of records; every one is counted
 
 
@@ -197,20 +198,16 @@ class Engine:
         self.lane.reports.clear()
         self.reports += reports
         for report in reports:
-            fill = report.fill
-            if fill is not None:
+            if report.last_qty:
                 self.fills += 1
-                if report.tag != CLOSING_TAG:  # the strategy of that epoch has ended
-                    self._call(self._on_fill, fill, fill.symbol)
-            elif report.status is OrderStatus.REJECTED:
+                if self._on_fill is not None and report.tag != CLOSING_TAG:  # that epoch's strategy has ended
+                    self._call(self._on_fill, report.fill, report.symbol)
+            elif report.status is _REJECTED:
                 self.denied += 1
-                self._call(self._on_reject, report, report.symbol)
+                if self._on_reject is not None:
+                    self._call(self._on_reject, report, report.symbol)
 
-    def _call(
-        self, function: Callable[[Context, Any], object] | None, fact: Fill | Report, symbol: str
-    ) -> None:
-        if function is None:
-            return
+    def _call(self, function: Callable[[Context, Any], object], fact: object, symbol: str) -> None:
         self.symbol = symbol
         try:
             function(self._context, fact)

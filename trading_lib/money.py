@@ -82,10 +82,14 @@ def slipped(price: float, bps: float, sign: int) -> float:
 
 def commission(price: float, qty: float, bps: float, fixed: float = 0.0, multiplier: float = 1.0) -> float:
     """The float nearest to |price · qty · multiplier| · bps / 10⁴ + fixed, in money."""
-    numerator, denominator = 1, BPS
-    for factor in (price, qty, multiplier, bps):
-        n, d = exact(factor)
-        numerator *= n
-        denominator *= d
-    fixed_n, fixed_d = exact(fixed)
-    return (abs(numerator) * fixed_d + fixed_n * denominator) / (denominator * fixed_d)
+    price_n, price_d = exact(price)
+    qty_n, qty_d = exact(qty)
+    bps_n, bps_d = exact(bps)
+    numerator, denominator = abs(price_n * qty_n * bps_n), price_d * qty_d * bps_d * BPS
+    if multiplier != 1:
+        n, d = exact(multiplier)
+        numerator, denominator = numerator * abs(n), denominator * d
+    if fixed:
+        n, d = exact(fixed)
+        numerator, denominator = numerator * d + n * denominator, denominator * d
+    return numerator / denominator

@@ -5,12 +5,14 @@ A denial names the rule and the numbers, for the person who has to understand it
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from trading_lib.models import NS_PER_S, Order, Side
 from trading_lib.money import PRICE_SCALE, QTY_SCALE, exact, scaled
+
+_BUY: Final = Side.BUY
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +61,8 @@ class Risk:
                 f"collar: {order.price!r} is {away:+.2f} % from the market's {price!r}, "
                 f"{limits.collar * 100:.15g} % allowed"
             )
-        if order.side is Side.BUY:
+        buys = order.side is _BUY
+        if buys:
             after = _sum(exposure.position, exposure.buying, order.quantity)
             reduces = after <= 0
         else:
@@ -70,7 +73,7 @@ class Risk:
         if abs(after) > limits.max_position:
             return (
                 f"max_position: {exposure.position:.15g} held and "
-                f"{exposure.buying if order.side is Side.BUY else exposure.selling:.15g} on order, "
+                f"{exposure.buying if buys else exposure.selling:.15g} on order, "
                 f"with {order.side} {order.quantity:.15g} more {after:.15g}: beyond {limits.max_position:.15g}"
             )
         now, day = equity(), self.day_equity
@@ -90,9 +93,9 @@ class Risk:
         return len(arrivals)
 
 
-def _sum(*quantities: float) -> float:
+def _sum(held: float, waiting: float, ordered: float) -> float:
     """Of decimals: 0.1 and 0.2 on a limit of 0.3 are allowed."""
-    return sum(scaled(quantity, QTY_SCALE) for quantity in quantities) / QTY_SCALE
+    return (scaled(held, QTY_SCALE) + scaled(waiting, QTY_SCALE) + scaled(ordered, QTY_SCALE)) / QTY_SCALE
 
 
 def _beyond(stated: float, market: float, collar: float) -> bool:
