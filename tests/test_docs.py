@@ -13,6 +13,7 @@ with ports and segment names of its own. A comment on the line before a fence sa
 
 import ast
 import contextlib
+import inspect
 import json
 import os
 import re
@@ -28,9 +29,11 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from config import Config, parse_config, to_json
+from lab.static_checks import CALLBACKS
 from shared_memory import layout
 from shared_memory_utils import DEFAULT_CAPACITY
 from testing.harness import ROOT, ConditionNotMet, free_port, segment_name, segments, wait_until
+from trading_lib.context import KINDS, Context
 
 PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 MARKERS: Final = ("no-test", "test", "save as", "prints")
@@ -351,7 +354,8 @@ def test_a_saved_file_is_used_by_a_later_block() -> None:
     for i, block in enumerate(ALL_BLOCKS):
         if block.marker == "save as":
             later = [other.code for other in ALL_BLOCKS[i + 1 :] if other.page == block.page]
-            assert any(block.argument in code for code in later), block.where
+            name = block.argument.removesuffix("/strategy.py")  # the folder of one stands for it
+            assert any(name in code for code in later), block.where
 
 
 def test_a_page_that_is_wrong_is_noticed(session: Session) -> None:
@@ -485,6 +489,49 @@ def test_the_configuration_table_has_the_defaults() -> None:
             assert part in tree, key
             tree = tree[part]
         assert json.loads(default.strip("`")) == tree, f"{key}: {tree!r}"
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted names of every single key."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def test_the_configuration_table_leaves_out_only_addresses() -> None:
+    listed = {key.strip("`") for key, *_ in rows_of(ROOT / "README.md", "## Configuration")}
+    ends = ("host", "port", "max_clients", "session_on_slow", "shared_memory_name")
+    assert {key for key in set(leaves(configuration())) - listed if not key.endswith(ends)} == {"symbols"}
+
+
+def test_the_tables_of_what_a_strategy_can_use_are_those_of_the_code() -> None:
+    page = ROOT / "docs" / "STRATEGIES.md"
+
+    def named(heading: str, pattern: str) -> set[str]:
+        return {name for first, *_ in rows_of(page, heading) for name in re.findall(pattern, first)}
+
+    context = {name for name in vars(Context) if not name.startswith("_")} | {"indicator"}
+    assert named("## What ctx has", r"ctx\.(\w+)") == context
+    assert named("## Indicators", r"(\w+)\(") == set(KINDS)
+    assert named("## The file", r"`(\w+)") == {*CALLBACKS, "PARAMS", "SYMBOLS", "NAME"}
+    shipped = {file.parent.name for file in (ROOT / "strategies").glob("*/strategy.py")}
+    assert named("Shipped with the project:", r"`(\w+)`") == shipped
+
+
+def test_the_calls_of_ctx_are_written_as_they_are_defined() -> None:
+    page = (ROOT / "docs" / "STRATEGIES.md").read_text()
+    for name, method in vars(Context).items():
+        if callable(method) and not name.startswith("_"):
+            arguments = [
+                key if default is inspect.Parameter.empty else f"{key}={default!r}".replace("'", '"')
+                for key, default in (
+                    (p.name, p.default) for p in inspect.signature(method).parameters.values()
+                )
+            ]
+            call = f"`ctx.{name}({', '.join(arguments[1:])})`"
+            assert call in page, call
 
 
 def test_the_dependencies_are_those_of_pyproject() -> None:
