@@ -20,8 +20,8 @@ Frames that begin with `!` are ours; no symbol can. A client that says `!HELLO` 
     orders  NS,SIDE,QUANTITY,SYMBOL,PRICE,CAUSE_SEQ,K,SENT_WALL[,TYPE,TIF,LIMIT,STOP,TAG]*
             the control frames of this session are in `trading_lib.order_wire`
 
-Every frame of the feed but `!S` and `!REFUSED` takes the next feed number. What cannot be read is a `Rejection` with a
-reason (never an exception out of `feed`): the connection lives on at the next `*`.
+Every frame of the feed but `!S` and `!REFUSED` takes the next feed number. What cannot be read is a
+`Rejection` with a reason (never an exception out of `feed`): the connection lives on at the next `*`.
 """
 
 import math
