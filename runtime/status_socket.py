@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from runtime.loop import EventLoop, Listener
+from runtime.loop import WRITE, EventLoop, Listener
 
 MAX_LISTENERS: Final = 32  # one more replaces the oldest
 _MAX_PATH: Final = 100  # sun_path holds 108 bytes with its end
@@ -23,6 +23,7 @@ class StatusSocket:
         self._path = path
         self._last = b""
         self._listeners: list[socket.socket] = []
+        self._unsent: dict[socket.socket, bytes] = {}  # of a line that is longer than a socket's buffer
         self._server = Listener(socket.AF_UNIX)
         with _short(path) as name:
             self._server.bind(name)
@@ -35,7 +36,7 @@ class StatusSocket:
         while (taken := self._server.take()) is not None:
             listener, _ = taken
             if len(self._listeners) >= MAX_LISTENERS:
-                self._listeners.pop(0).close()
+                self._let_go(self._listeners[0])
             self._listeners.append(listener)
             if self._last:
                 self._send(listener, self._last)
@@ -47,20 +48,39 @@ class StatusSocket:
             self._send(listener, self._last)
 
     def _send(self, listener: socket.socket, line: bytes) -> None:
+        if listener in self._unsent:  # it has had a second for the last one
+            self._let_go(listener)
+            return
+        self._unsent[listener] = line
+        self._loop.add(listener, lambda _: self._flush(listener), WRITE)
+        self._flush(listener)
+
+    def _flush(self, listener: socket.socket) -> None:
         try:
-            if listener.send(line) == len(line):
-                return
-        except OSError:
-            pass  # gone, or its buffer is full: in both cases it is let go
+            rest = self._unsent[listener][listener.send(self._unsent[listener]) :]
+        except BlockingIOError:
+            return
+        except OSError:  # it has gone
+            self._let_go(listener)
+            return
+        if rest:
+            self._unsent[listener] = rest
+        else:
+            del self._unsent[listener]
+            self._loop.remove(listener)
+
+    def _let_go(self, listener: socket.socket) -> None:
         self._listeners.remove(listener)
+        if self._unsent.pop(listener, None) is not None:
+            self._loop.remove(listener)
         listener.close()
 
     def close(self) -> None:
         """Hang up and remove the file."""
         self._loop.remove(self._server)
         self._server.close()
-        for listener in self._listeners:
-            listener.close()
+        for listener in tuple(self._listeners):
+            self._let_go(listener)
         self._path.unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 """The status socket: a line of JSON to whoever asks, and nobody who listens can hold the run up."""
 
+import contextlib
 import json
 import os
 import socket
@@ -100,6 +101,25 @@ def line_fast(listener: socket.socket) -> dict[str, object]:
         data += listener.recv(1 << 20)
     found: dict[str, object] = json.loads(data)
     return found
+
+
+def test_a_line_that_is_longer_than_any_buffer_arrives_whole(run: Run) -> None:
+    listener = run.listen()
+    run.socket.publish({"padding": "x" * 3_000_000})
+    listener.setblocking(False)
+    data = b""
+
+    def ended() -> bool:
+        nonlocal data
+        with contextlib.suppress(BlockingIOError):
+            data += listener.recv(1 << 20)
+        return data.endswith(b"\n")
+
+    run.until(ended)
+    assert len(json.loads(data)["padding"]) == 3_000_000
+    run.socket.publish({"ticks": 2})
+    listener.setblocking(True)
+    assert line(listener) == {"ticks": 2}
 
 
 def test_who_has_gone_is_forgotten(run: Run) -> None:
