@@ -34,7 +34,7 @@ from Recorder.report import write_report
 from Recorder.run_files import load_run
 from trading_lib.models import Kind, OpenOrder
 
-CHUNK: Final = 1 << 15  # records between two looks at anything but the strategies
+CHUNK: Final = 1 << 13  # records between two looks at anything but the strategies: they stay in the cache
 KEPT: Final = (
     *("trades.csv", "matched_trades.csv", "equity.csv", "prices.csv", "inputs.jsonl"),
     *("manifest.json", "config.json"),
@@ -113,7 +113,7 @@ def evaluate(
     `strategy`: a strategy file, a module, an entry of a configuration, or several of them; None: those of the
     configuration. `data`: a CSV file; None: the configured market. `config`: a configuration, its file or its
     keys; without `symbols` those of the data. `params`, `seed` and `duration_s` (event time, s) replace those
-    of the configuration. A CSV file without a duration is played once. `progress` hears of every few ten
+    of the configuration. A CSV file without a duration is played once. `progress` hears of every few
     thousand records.
 
     `out` is a folder to write everything to: tape.bin, prices.csv and events.jsonl (with `ticks` in it only when

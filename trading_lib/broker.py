@@ -289,8 +289,8 @@ class Broker:
 
     def _slipped(self, working: Working, reference: float) -> float:
         order = working.order
-        price = slipped(reference, self.terms.slippage_bps, order.side.sign)
-        if working.is_limit:
+        price = slipped(reference, self.terms.slippage_bps, 1 if order.side is _BUY else -1)
+        if order.type is not _MARKET and working.is_limit:
             limit = order.limit_price
             return min(price, limit) if order.side is _BUY else max(price, limit)
         return price
@@ -313,13 +313,12 @@ class Broker:
     def _partial(self, working: Working, qty: int, ts: int) -> int:
         """By chance only a part, in whole units; a function of the order and the instant."""
         terms = self.terms
-        whole = qty // QTY_SCALE
-        if not terms.partial_fills or whole < 2:
+        if not terms.partial_fills or qty < 2 * QTY_SCALE:
             return qty
         key = (self.strategy_id, working.id, "partial", ts, working.cum)
         if draw(terms.seed, *key) >= terms.partial_fills:
             return qty
-        part = 1 + int(draw(terms.seed, *key, "part") * (whole - 1))
+        part = 1 + int(draw(terms.seed, *key, "part") * (qty // QTY_SCALE - 1))
         return part * QTY_SCALE
 
 

@@ -11,7 +11,7 @@ from typing import Final, Self
 import msgspec
 
 from trading_lib.models import Fill, Side
-from trading_lib.money import MONEY_SCALE, PRICE_SCALE, QTY_SCALE, divided, scaled
+from trading_lib.money import MONEY_SCALE, PRICE_SCALE, QTY_SCALE, scaled, share
 
 _BUY: Final = Side.BUY
 _SELL: Final = Side.SELL
@@ -148,8 +148,8 @@ class Fifo:
         while left and lots:
             lot = lots[0]
             slice_ = lot.qty if abs(lot.qty) <= abs(left) else -left
-            entry_share = divided(lot.commission * slice_, lot.qty)
-            exit_share = divided(left_commission * slice_, -left)
+            entry_share = share(lot.commission, slice_, lot.qty)
+            exit_share = share(left_commission, slice_, -left)
             gross = slice_ * (price - lot.price) * multiplier
             net = gross - entry_share - exit_share
             self._note(current, fill, lot, slice_, gross, net)

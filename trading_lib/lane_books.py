@@ -6,10 +6,11 @@ from typing import Final
 import msgspec
 
 from trading_lib.broker import TRIGGERED, Broker, Outcome, Working
-from trading_lib.models import MANUAL, Account, Order, OrderStatus, Report
+from trading_lib.models import MANUAL, Account, Order, OrderStatus, Report, Side
 from trading_lib.money import PRICE_SCALE, QTY_SCALE, commission, scaled
 from trading_lib.portfolio import Portfolio
 
+_BUY: Final = Side.BUY
 _PARTIALLY_FILLED: Final = OrderStatus.PARTIALLY_FILLED
 _FILLED: Final = OrderStatus.FILLED
 
@@ -78,21 +79,20 @@ class LaneBooks:
             fixed = terms.commission_fixed if working.cum == qty else 0.0  # with an order's first fill
             multiplier = self._multipliers.get(order.symbol, 1.0)
             cost = commission(price, filled, terms.commission_bps, fixed, multiplier)
-        if order.is_market and working.id in self.open:
+        if working.id in self.open:
             self.count_unfilled(order, -qty)
         if not working.leaves:
             self.open.pop(working.id, None)
         status = _PARTIALLY_FILLED if working.leaves else _FILLED
         self._emit(working, status, at, reference, price, filled, cost)
-        self.portfolio.book(order.symbol, order.side.sign * qty, price, cost, at)
+        self.portfolio.book(order.symbol, qty if order.side is _BUY else -qty, price, cost, at)
         if self._keeps_accounts:
             self._account("fill", order.symbol, at)
 
     def _finish(self, working: Working, status: OrderStatus, at: int, reason: str) -> None:
         """An order is done without being filled, or not wholly."""
         self.open.pop(working.id, None)
-        if working.order.is_market:
-            self.count_unfilled(working.order, -working.leaves)
+        self.count_unfilled(working.order, -working.leaves)
         self._emit(working, status, at, reason=reason)
 
     def _emit(
@@ -137,7 +137,7 @@ class LaneBooks:
     def count_unfilled(self, order: Order, qty: int) -> None:
         """Add to what market orders on their way will buy (or, the other way round, sell)."""
         if order.is_market:
-            left = self.unfilled.get(order.symbol, 0) + order.side.sign * qty
+            left = self.unfilled.get(order.symbol, 0) + (qty if order.side is _BUY else -qty)
             if left:
                 self.unfilled[order.symbol] = left
             else:

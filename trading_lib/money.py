@@ -61,6 +61,11 @@ def scaled(x: float, scale: int) -> int:
     return divided(numerator * scale, denominator)
 
 
+def share(amount: int, part: int, whole: int) -> int:
+    """The nearest int to amount · part / whole, a tie to the even one; all of it where the part is the whole."""
+    return amount if part == whole else divided(amount * part, whole)
+
+
 def divided(numerator: int, denominator: int) -> int:
     """The nearest int to a quotient, a tie to the even one. `denominator` is not 0."""
     if denominator < 0:

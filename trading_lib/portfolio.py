@@ -28,8 +28,8 @@ from trading_lib.money import (
     MULTIPLIER_SCALE,
     PRICE_SCALE,
     QTY_SCALE,
-    divided,
     scaled,
+    share,
 )
 
 _SELL: Final = Side.SELL
@@ -151,7 +151,7 @@ class Portfolio:
             line.cost += qty * price
             return 0
         closed = held if abs(qty) >= abs(held) else -qty
-        freed = divided(line.cost * closed, held)
+        freed = share(line.cost, closed, held)
         line.cost += (qty + closed) * price - freed
         return closed * price - freed
 
