@@ -41,17 +41,27 @@ class _LogFile(RotatingFileHandler):
             self.lost += 1
 
 
+def harmless(text: str) -> str:
+    """The text with everything that a terminal would obey instead of showing as an escape; lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 class LinesFormatter(logging.Formatter):
     """Prefixes every line of a record, so that a batch of lines reads like lines logged one by one."""
 
     def format(self, record: logging.LogRecord) -> str:
         lines: Sequence[str] | None = getattr(record, "lines", None)
         if lines is None:
-            return super().format(record)
+            return harmless(super().format(record))
         record.message = ""
         record.asctime = self.formatTime(record)
         prefix = self.formatMessage(record)
-        return prefix + "\n".join(lines).replace("\n", f"\n{prefix}")
+        return prefix + "\n".join(map(harmless, lines)).replace("\n", f"\n{prefix}")
 
 
 def get_logger(

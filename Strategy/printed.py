@@ -1,4 +1,4 @@
-"""What strategies print, in the log: so many lines a second, for it is a person who reads them."""
+"""What strategies say, in the log: so many lines a second, for it is a person who reads them."""
 
 import logging
 import time
@@ -7,7 +7,27 @@ from typing import Final
 
 from logger import log_lines
 
-A_SECOND: Final = 200  # lines that are logged; the rest is counted
+PRINTS_A_SECOND: Final = 200  # lines that are logged of what a strategy prints …
+WARNINGS_A_SECOND: Final = 10  # … and of what goes wrong: all of it is counted, where it is counted
+
+
+class Ration:
+    """So many lines a second; `dropped` counts the others."""
+
+    def __init__(self, a_second: int) -> None:
+        self._a_second = self._room = a_second
+        self._second = 0
+        self.dropped = 0
+
+    def take(self, lines: Sequence[str]) -> Sequence[str]:
+        """Those there is room for."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._room = second, self._a_second
+        shown = lines[: self._room]
+        self._room -= len(shown)
+        self.dropped += len(lines) - len(shown)
+        return shown
 
 
 class Printed:
@@ -16,18 +36,21 @@ class Printed:
     def __init__(self, strategy_id: str, log: logging.Logger) -> None:
         self._strategy_id = strategy_id
         self._log = log
-        self._second = 0
-        self._room = A_SECOND
-        self.dropped = 0
+        self._prints, self._warnings = Ration(PRINTS_A_SECOND), Ration(WARNINGS_A_SECOND)
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were not logged."""
+        return self._prints.dropped + self._warnings.dropped
 
     def take(self, lines: Sequence[str]) -> None:
-        """Log them, as far as there is room."""
-        if not lines:
-            return
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._room = second, A_SECOND
-        shown = lines[: self._room]
-        self._room -= len(shown)
-        self.dropped += len(lines) - len(shown)
-        log_lines(self._log, [f"{self._strategy_id}: {line}" for line in shown])
+        """Log what it has printed, as far as there is room."""
+        if lines:
+            log_lines(self._log, [f"{self._strategy_id}: {line}" for line in self._prints.take(lines)])
+
+    def warn(self, level: int, lines: Sequence[str]) -> None:
+        """Log what has gone wrong, as far as there is room."""
+        log_lines(self._log, self._warnings.take(lines), level if level in _LEVELS else logging.INFO)
+
+
+_LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)

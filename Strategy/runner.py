@@ -272,8 +272,7 @@ class Runner:
                 self._left(worker, next_seq)
             case Lines(level, lines):
                 if level:
-                    for line in lines:
-                        self._log.log(level if level in (10, 20, 30, 40) else logging.INFO, "%s", line)
+                    self._printed.warn(level, lines)
                 else:
                     log_lines(self._log, lines)
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from logger import harmless
+
 REASONS_SHOWN: Final = 3
 ERROR_SHOWN: Final = 110  # characters
 
@@ -12,9 +14,9 @@ def strategy_lines(strategies: Sequence[Mapping[str, Any]], most: int) -> list[s
     first = sorted(strategies, key=lambda one: not _trouble(one))
     lines = []
     for one in first[:most]:
-        lines.append(_line(one))
+        lines.append(harmless(_line(one)))
         if text := _trouble(one):
-            lines.append(f"  {text[:ERROR_SHOWN]}")
+            lines.append(f"  {harmless(text)[:ERROR_SHOWN]}")
     if len(first) > most:
         lines.append(f"… and {len(first) - most} more")
     return lines
