@@ -8,7 +8,7 @@ The text is parsed, never run: names, numbers, texts, comparisons, + - * /, and,
 
 import ast
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 LONGEST: Final = 300  # characters; nesting that Python cannot parse is much longer
@@ -75,16 +75,26 @@ def _compiled(node: ast.expr, names: Collection[str]) -> _Evaluate:
             return lambda values: compute(a(values), b(values))
         case ast.BoolOp(op=ast.And(), values=parts):
             both = [_compiled(part, names) for part in parts]
-            return lambda values: all(part(values) for part in both)
+            return lambda values: _first(both, values, wanted=False)
         case ast.BoolOp(values=parts):
             either = [_compiled(part, names) for part in parts]
-            return lambda values: any(part(values) for part in either)
+            return lambda values: _first(either, values, wanted=True)
         case ast.Compare(left=left, ops=ops, comparators=others) if all(
             type(op) in COMPARISONS for op in ops
         ):
             terms = [_compiled(term, names) for term in (left, *others)]
             return lambda values: _in_order([term(values) for term in terms], ops)
     raise BadCondition(f"{ast.unparse(node)!r}: only names, numbers, comparisons, + - * /, and, or, not")
+
+
+def _first(parts: Sequence[_Evaluate], values: Mapping[str, Any], *, wanted: bool) -> Any:
+    """The value of the first part that is true or not, as wanted, or else of the last: what `or`, `and` give."""
+    value: Any = None
+    for part in parts:
+        value = part(values)
+        if bool(value) is wanted:
+            break
+    return value
 
 
 def _in_order(terms: list[Any], ops: list[ast.cmpop]) -> bool:

@@ -42,7 +42,7 @@ def test_a_file_that_cannot_run_is_said_with_its_line_and_runs_once_it_is_mended
         s.until(lambda: shown in s.log)
         s.until(lambda: "ready" in s.process.output)
         assert "Traceback" not in s.process.output
-        assert s.workers == []
+        s.until(lambda: s.workers == [])
         s.save(BUY_ALL)
         s.until(lambda: s.client)
         s.until(lambda: "from record 0" in s.log)
@@ -219,7 +219,7 @@ def test_one_that_hangs_again_and_again_is_left_alone_until_it_is_saved(tmp_path
             return "STOPPED until it is saved again: it keeps dying: did not come back" in s.log
 
         s.until(stopped)
-        assert s.workers == []
+        s.until(lambda: s.workers == [])
         s.save(BUY_ALL)
         s.until(lambda: len(s.workers) == 1 and s.client)
         s.until(lambda: "started again" in s.log.rpartition("STOPPED")[2])

@@ -78,7 +78,7 @@ def test_a_class_sees_its_ranks_and_the_whole_board_at_the_end() -> None:
     with View(Console(file=file, width=100, height=30, force_terminal=True, color_system=None)) as view:
         view.show(status)
     live = file.getvalue()
-    assert "ranks" in live and "s29" in live and "… and 21 more" in live and "s20" not in live
+    assert "ranks" in live and "s29" in live and "… and 23 more" in live and "s22" not in live
     plain = io.StringIO()
     with View(Console(file=plain, width=100, force_terminal=False)) as view:
         view.show(status)

@@ -480,13 +480,13 @@ def test_a_killed_sleeper_leaves_its_page_to_the_next(tape: TapeWriter, name: st
         assert tape.panel.readers == 1
 
 
-def test_64_readers_can_sleep_and_one_more_is_refused(tape: TapeWriter, name: str) -> None:
+def test_128_readers_can_sleep_and_one_more_is_refused(tape: TapeWriter, name: str) -> None:
     with ExitStack() as stack:
         for _ in range(MAX_BELLS - 1):
             stack.enter_context(closing(TapeReader(name)))
         with closing(TapeReader(name)):
             assert tape.panel.readers == MAX_BELLS
-            with pytest.raises(SegmentError, match="all 64 doorbells"):
+            with pytest.raises(SegmentError, match="all 128 doorbells"):
                 TapeReader(name)
         TapeReader(name).close()
     assert tape.panel.readers == 0
