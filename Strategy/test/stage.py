@@ -156,7 +156,12 @@ class Stage:
     @property
     def workers(self) -> list[int]:
         """The pids of the workers there are."""
-        return [child.pid for child in self.zygote.children() if child.status() != psutil.STATUS_ZOMBIE]
+        found = []
+        for child in self.zygote.children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    found.append(child.pid)
+        return found
 
     def save(self, source: str) -> None:
         """Save the strategy file as editors do: a new file takes the old one's name."""
