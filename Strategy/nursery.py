@@ -165,6 +165,12 @@ class Nursery:
             self._start()
         return self._channel is not None and not self._channel.unsent
 
+    @property
+    def pids(self) -> list[int]:
+        """The zygote's and the workers'."""
+        zygote = [self._process.pid] if self._process is not None and self._channel is not None else []
+        return zygote + [worker.pid for worker in self.workers.values() if worker.pid is not None]
+
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}

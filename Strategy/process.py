@@ -197,6 +197,7 @@ class StrategyProcess:
             + sum(sum(found["denied_calls"].values()) for found in strategies),
             "worker_restarts": sum(found["restarts"] for found in strategies),
             "counters": dict(counters),
+            "pids": self._nursery.pids,
             "strategies": strategies,
         }
 

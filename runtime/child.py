@@ -26,6 +26,7 @@ FIRST_DELAY_S: Final = 0.05  # before the first restart; doubles with each crash
 LONGEST_DELAY_S: Final = 2.0
 MAX_LINE: Final = 1 << 20  # bytes: a longer line is not a status, and of output it is shown in pieces
 READ_BYTES: Final = 1 << 16
+MAX_BELOW: Final = 256  # processes of a part that are looked at
 
 
 class State(StrEnum):
@@ -56,6 +57,7 @@ class Child:
         self._on_line = on_line
         self._process: subprocess.Popen[bytes] | None = None
         self._usage: psutil.Process | None = None
+        self._below: dict[int, psutil.Process] = {}  # what it has started itself, as it says
         self._link: socket.socket | None = None
         self._output: int | None = None
         self._link_rest = b""
@@ -212,13 +214,27 @@ class Child:
             self._process.wait()
 
     def usage(self) -> tuple[float, int]:
-        """(CPU in percent of a core since the last call, resident bytes); zeros when it does not run."""
+        """(CPU in percent of a core since the last call, resident bytes); zeros when it does not run.
+
+        With those of the processes that it says are its own (`pids`); memory that they share counts in each.
+        """
         if self._usage is None:
             return 0.0, 0
-        try:
-            return self._usage.cpu_percent(None), self._usage.memory_info().rss
-        except psutil.Error:
-            return 0.0, 0
+        own = {pid: self._below.get(pid) or _process(pid) for pid in self.status.get("pids", [])[:MAX_BELOW]}
+        self._below = {pid: process for pid, process in own.items() if process is not None}
+        cpu, rss = 0.0, 0
+        for process in (self._usage, *self._below.values()):
+            with contextlib.suppress(psutil.Error):
+                cpu += process.cpu_percent(None)
+                rss += process.memory_info().rss
+        return cpu, rss
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        return None
 
 
 def _environment() -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from logger import harmless
 
-REASONS_SHOWN: Final = 3
+REASONS_SHOWN: Final = 2
 ERROR_SHOWN: Final = 110  # characters
 
 
