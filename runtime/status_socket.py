@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import msgspec
 from runtime.loop import WRITE, EventLoop, Listener
 
 MAX_LISTENERS: Final = 32  # one more replaces the oldest
+MAX_MISSED: Final = 5  # lines, while one is not read: one more and it is let go
 _MAX_PATH: Final = 100  # sun_path holds 108 bytes with its end
 
 
@@ -24,6 +26,7 @@ class StatusSocket:
         self._last = b""
         self._listeners: list[socket.socket] = []
         self._unsent: dict[socket.socket, bytes] = {}  # of a line that is longer than a socket's buffer
+        self._missed: Counter[socket.socket] = Counter()  # lines that came meanwhile
         self._server = Listener(socket.AF_UNIX)
         with _short(path) as name:
             self._server.bind(name)
@@ -48,8 +51,10 @@ class StatusSocket:
             self._send(listener, self._last)
 
     def _send(self, listener: socket.socket, line: bytes) -> None:
-        if listener in self._unsent:  # it has had a second for the last one
-            self._let_go(listener)
+        if listener in self._unsent:  # a line that has begun is ended first
+            self._missed[listener] += 1
+            if self._missed[listener] > MAX_MISSED:
+                self._let_go(listener)
             return
         self._unsent[listener] = line
         self._loop.add(listener, lambda _: self._flush(listener), WRITE)
@@ -66,12 +71,13 @@ class StatusSocket:
         if rest:
             self._unsent[listener] = rest
         else:
-            del self._unsent[listener]
+            del self._unsent[listener], self._missed[listener]
             self._loop.remove(listener)
 
     def _let_go(self, listener: socket.socket) -> None:
         self._listeners.remove(listener)
         if self._unsent.pop(listener, None) is not None:
+            del self._missed[listener]
             self._loop.remove(listener)
         listener.close()
 
