@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from config import DEFAULT_CONFIG, load_config
 from lab.arguments import duration, strategy_files
+from lab.cli_control import control_commands
 from lab.cli_files import files
 from lab.cli_research import research
 from lab.exit_codes import EXIT_DATA
@@ -33,6 +34,7 @@ FAULTS: Final = {  # by module and class, and their exit codes
     ("Recorder.tape_file", "NotATape"): EXIT_DATA,
     ("OrderManager.journal", "JournalError"): EXIT_DATA,
     ("lab.artefacts", "NotEmpty"): EXIT_FAILED,
+    ("OrderBook.control_client", "ActionRefused"): EXIT_FAILED,
     ("lab.sweep_tasks", "SweepFailed"): EXIT_FAILED,
 }
 
@@ -71,6 +73,7 @@ app = typer.Typer(
 )
 app.add_typer(research)
 app.add_typer(files)
+app.add_typer(control_commands)
 
 
 @app.command(epilog="Example:  sim run --headless --duration 60s --speed 100")
