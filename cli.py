@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 failed, 2 called wrongly, 3 a check said no, 65 data that 
 Each command imports what it needs when it is called: `sim --help` answers before pandas would be loaded.
 """
 
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ def exit_code(fault: Exception) -> int | None:
         known = getattr(sys.modules.get(module), name, ())  # what was never imported was never raised
         if isinstance(fault, known):
             return code
-    return EXIT_FAILED if isinstance(fault, OSError) else None
+    return EXIT_FAILED if isinstance(fault, OSError) and not isinstance(fault, BrokenPipeError) else None
 
 
 app = typer.Typer(
@@ -126,7 +127,11 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None
 
 def main() -> None:
     """The console script."""
-    app()
+    try:
+        app()
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def check_config_file(file: Path) -> Iterator[Finding]:
     except ConfigError as fault:
         yield error(str(file), str(fault))
         return
-    yield ok(str(file), f"{len(config.symbols)} symbols, {len(config.Strategy.entries)} strategies")
+    yield ok(str(file), f"symbols {len(config.symbols)}, strategies {len(config.Strategy.entries)}")
     yield from check_system(config)
     for entry in config.Strategy.entries:
         yield from check_strategy(resolve(entry.path), entry.params, f"{entry.id} ({entry.path})")

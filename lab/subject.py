@@ -77,7 +77,7 @@ def subject_of(
     if not run.duration_s:
         if gateway.provider != "csv":
             raise ConfigError(
-                f"run.duration_s: a market of {gateway.provider} never ends, so it must say when"
+                f"a {gateway.provider} market never ends: say for how long, with --duration or run.duration_s"
             )
         gateway = _replace(gateway, loop=False)  # one pass: what a run without an end begins with
     section = _replace(found.Strategy, strategies=tuple(entries))

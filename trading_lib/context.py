@@ -67,7 +67,7 @@ class Context:
         self.indicator = Indicators(lambda: engine.symbol)
 
     def get_param(self, name: str, default: Any = None) -> Any:
-        """A parameter from the configuration, else `default`."""
+        """A parameter: from the configuration, else from the file's PARAMS, else `default`."""
         return self._engine.params.get(name, default)
 
     def set_state(self, name: str, value: Any) -> None:
@@ -87,8 +87,8 @@ class Context:
         return self._engine.lane.prices.get(symbol or self._engine.symbol)
 
     def open_orders(self, symbol: str | None = None) -> list[OpenOrder]:
-        """Every limit and stop order that works or is on its way, and what is left of market orders; of all
-        symbols, or of one."""
+        """Every order that works, waits for its trigger or is on its way, market orders too; of all symbols,
+        or of one."""
         return [order for order in self._engine.open_orders() if symbol is None or order.symbol == symbol]
 
     def no_trade(self, reason: str) -> None:

@@ -42,6 +42,12 @@ _REJECTED: Final = OrderStatus.REJECTED
 ERRORS_SHOWN: Final = 5  # of a strategy's exceptions per burst of records; every one is counted
 
 
+def _declared(strategy: ModuleType) -> dict[str, Any]:
+    """What a strategy file calls its parameters, with their defaults."""
+    params = getattr(strategy, "PARAMS", None)
+    return params if isinstance(params, dict) else {}
+
+
 def _no_clock() -> int:
     return 0
 
@@ -68,7 +74,7 @@ class Engine:
         wall: Callable[[], int] = _no_clock,
     ) -> None:
         self.strategy_id = strategy_id
-        self.params = params
+        self.params = {**_declared(strategy), **params}
         self.lane = lane or Lane(strategy_id, Terms(), Limits())
         self.symbol = ""
         self.ticks = self.news = self.epochs = self.gaps = self.errors = self.placed = 0

@@ -479,3 +479,10 @@ def test_a_series_beside_a_symbol_is_no_price_that_a_strategy_is_called_for(tmp_
 
 def test_a_series_that_is_asked_for_by_name_is_seen(tmp_path: Path) -> None:
     assert seen_symbols(tmp_path, ("X", "X.MODEL"), [0, 1, 0], wanted=["X.MODEL"]) == ["X.MODEL"]
+
+
+def test_a_parameter_is_the_configured_one_or_the_files_own(tmp_path: Path) -> None:
+    path = tmp_path / "strategy.py"
+    path.write_text("PARAMS = {'a': 1, 'b': 2}\ndef on_tick(ctx, tick): pass\n")
+    engine = Engine("mine", load_strategy(path), {"b": 20}, str, print)
+    assert engine.params == {"a": 1, "b": 20}
