@@ -129,9 +129,14 @@ class Ordeal:
         )
 
     def kill_the_strategy(self) -> None:
-        before = self.live.parts()["strategy"]["restarts"]
+        before = self.live.strategy("kinds")["pid"]
         self.live.child("Strategy/run.py").kill()
-        wait_until(lambda: self.live.parts()["strategy"]["restarts"] > before, "the Strategy", PATIENCE_S)
+
+        def runs_again() -> bool:
+            found = self.live.strategy("kinds")
+            return found.get("state") == "running" and found["pid"] != before
+
+        wait_until(runs_again, "the Strategy", PATIENCE_S)
 
     def cut_the_order_link(self) -> None:
         before = self.cable.connections
