@@ -46,14 +46,14 @@ def supervise(config: Config, verbose: int = 0, *, headless: bool = False) -> in
             with Supervisor(config, log, view.say, verbose) as supervisor:
                 view.say(f"run {supervisor.run_id}: starting, logs in {config.run.log_dir}/")
                 exit_code = supervisor.run(view.show)
-            wanted = config.Recorder.enabled and config.Recorder.report
-            if wanted and exit_code != EXIT_CONFIG and not supervisor.forced:
+            if config.Recorder.enabled and exit_code != EXIT_CONFIG and not supervisor.forced:
                 presses = supervisor.interrupts
                 write_report(
                     supervisor.run_dir,
                     supervisor.status(),
                     lambda: supervisor.interrupts > presses,
                     view.say,
+                    page=config.Recorder.report,
                 )
         if output.dropped:
             log.warning("%d lines were not shown: nobody read the output", output.dropped)

@@ -14,6 +14,7 @@ import msgspec
 
 from config import Config, ConfigError, load_config
 from OrderManager.journal import JournalError
+from Recorder.manifest import NAME
 from Recorder.process import NICENESS
 from Recorder.recording import MB, Recording, RecordingInUse
 from Recorder.refilling import NotRefilled, refilled
@@ -21,17 +22,18 @@ from Recorder.report import write_report
 from Recorder.run_files import NotARun
 from Recorder.tape_file import NotATape
 from runtime.part import EXIT_FAILED, EXIT_OK
-from runtime.reporting import STATUS
+from runtime.reporting import FILES_ONLY, STATUS
 
 
 def main(argv: list[str] | None = None) -> int:
     """Finish the files, write report.html and print where it is; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make_report", description="Write a run's report.html.")
     parser.add_argument("run", type=Path, help="the run's folder, runs/<id>")
-    folder = parser.parse_args(argv).run.resolve()
+    parser.add_argument(FILES_ONLY, action="store_true", help="finish the files, write no report.html")
+    arguments = parser.parse_args(argv)
     os.nice(NICENESS)
     try:
-        path = make_report(folder)
+        path = make_report(arguments.run.resolve(), page=not arguments.files_only)
     except (ConfigError, NotARun, NotATape, JournalError, OSError) as fault:
         print(fault, file=sys.stderr)
         return EXIT_FAILED
@@ -39,8 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     return EXIT_OK
 
 
-def make_report(folder: Path) -> Path:
-    """Finish a run's files and write its report; returns its path.
+def make_report(folder: Path, *, page: bool = True) -> Path:
+    """Finish a run's files and write its report; returns its path, or without a `page` the manifest's.
 
     Raises ConfigError, NotARun, NotATape, JournalError, OSError.
     """
@@ -54,6 +56,8 @@ def make_report(folder: Path) -> Path:
         finish(folder, config)
     except RecordingInUse as fault:
         print(f"{fault}: the report is of what there is so far", file=sys.stderr)
+    if not page:
+        return folder / NAME
     try:
         fan: dict[str, Any] | None = refilled(folder, config)
     except NotRefilled as fault:

@@ -1,4 +1,4 @@
-"""The report that follows a run: made by a process of its own, when nothing else runs any more."""
+"""What follows a run: its files finished, its report; by a process of its own, when nothing else runs any more."""
 
 import subprocess
 import sys
@@ -12,22 +12,32 @@ from config import ROOT
 
 MODULE: Final = "Recorder.make_report"
 STATUS: Final = "status.json"  # the last one of the run, which it reads in the run's folder
+FILES_ONLY: Final = "--files-only"
 LOOK_S: Final = 0.05  # how long a second Ctrl-C may wait to be heard
 
 
 def write_report(
-    folder: Path, status: dict[str, Any], interrupted: Callable[[], bool], say: Callable[[str], None]
+    folder: Path,
+    status: dict[str, Any],
+    interrupted: Callable[[], bool],
+    say: Callable[[str], None],
+    *,
+    page: bool = True,
 ) -> None:
-    """Have the run's files finished and its report written; gives up when `interrupted`. Says how it went."""
+    """Have the run's files finished and, if `page`, its report written; gives up when `interrupted`.
+
+    Says how it went.
+    """
+    options = [] if page else [FILES_ONLY]
     again = f"python -m {MODULE} {folder}"
     try:
         (folder / STATUS).write_bytes(msgspec.json.encode(status))
     except OSError as fault:
         say(f"no report: {folder / STATUS}: {fault.strerror}")
         return
-    say("writing the report; Ctrl-C skips it")
+    say("writing the report; Ctrl-C skips it" if page else "finishing the run's files; Ctrl-C skips it")
     with subprocess.Popen(
-        [sys.executable, "-m", MODULE, str(folder)],
+        [sys.executable, "-m", MODULE, *options, str(folder)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -28,11 +28,14 @@ class StatusSocket:
         self._unsent: dict[socket.socket, bytes] = {}  # of a line that is longer than a socket's buffer
         self._missed: Counter[socket.socket] = Counter()  # lines that came meanwhile
         self._server = Listener(socket.AF_UNIX)
-        with _short(path) as name:
+        draft = path.with_name(f".{path.name}")  # who sees the name can connect
+        draft.unlink(missing_ok=True)
+        with _short(draft) as name:
             self._server.bind(name)
-        path.chmod(0o600)
+        draft.chmod(0o600)
         self._server.listen()
         self._server.setblocking(False)
+        draft.rename(path)
         loop.add(self._server, lambda _: self._accept())
 
     def _accept(self) -> None:
