@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
+TWO_AT_ONCE := -n 2 --dist worksteal -q
 
 .PHONY: run test test-pure chaos bench lint format clean
 
@@ -10,10 +11,10 @@ run: $(VENV)/installed
 	@$(BIN)/python main.py
 
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "not chaos"
+	$(PYTEST) -m "not chaos" $(TWO_AT_ONCE)
 
 test-pure: $(VENV)/installed-dev
-	ALGOSIM_PURE_PYTHON=1 $(PYTEST) -m "not chaos"
+	ALGOSIM_PURE_PYTHON=1 $(PYTEST) -m "not chaos" $(TWO_AT_ONCE)
 
 chaos: $(VENV)/installed-dev
 	$(PYTEST) -m chaos --timeout 3600
