@@ -11,11 +11,9 @@ The market is read from its provider, every record passes the same engine and la
 Recorder's writers make the files. docs/DETERMINISM.md says what is promised.
 """
 
-import signal
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +23,7 @@ import pandas as pd
 
 from config import Config
 from lab.artefacts import Artefacts
+from lab.interrupts import interruptible
 from lab.market import End, Market
 from lab.subject import Configured, Strategies, Subject, subject_of
 from lab.summary import measured, table
@@ -121,7 +120,7 @@ def evaluate(
 
     Raises ConfigError, DataError, StrategyError, ValueError for a market that cannot be, NotEmpty for an `out`
     that holds something else, OSError. An exception of a strategy's functions is counted, not raised. Ctrl-C
-    stops it at the next chunk of records, with KeyboardInterrupt.
+    stops it at the next chunk of records, with KeyboardInterrupt; a second one ends the process at once.
     """
     subject = subject_of(strategy, data, config, params, seed, duration_s)
     return evaluate_subject(subject, out=out, ticks=ticks, report=report, progress=progress)
@@ -176,7 +175,7 @@ def _run(
     known = subject.versions()
     trial = Trial(subject.config, subject.modules(), market.names, {each.id: each.version for each in known})
     records = ticks = 0
-    with _interruptible() as interrupted:
+    with interruptible() as interrupted:
         while len(chunk := market.read(CHUNK)):
             files.write(chunk, market.names, trial.step(chunk))
             if interrupted.is_set():
@@ -203,17 +202,3 @@ def _result(
         tuple(log),
         {name: (folder / name).read_bytes() for name in KEPT if (folder / name).exists()},
     )
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C only sets a flag: inside user code it would count as the strategy's own fault."""
-    flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: flag.set())
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from config import resolve
 from lab.evaluation import CHUNK
+from lab.interrupts import interruptible
 from lab.market import End, Market
 from lab.rehearsal import Difference, told
 from lab.subject import Configured, Strategies, Subject, subject_of
@@ -104,10 +105,16 @@ def _requests(
     """
     found: list[tuple[str, Request]] = []
     ticks = [np.empty(0, np.int64)]
-    with closing(Market(subject.config, end)) as market, _only(_file(subject), shown):
+    with (
+        closing(Market(subject.config, end)) as market,
+        _only(_file(subject), shown),
+        interruptible() as interrupted,
+    ):
         trial = Trial(subject.config, subject.modules(), market.names, {})
         while len(chunk := market.read(CHUNK)):
             facts = trial.step(chunk)
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             found += [(fact.strategy_id, fact.request) for fact in facts if isinstance(fact, Taken)]
             ticks.append(chunk["seq"][chunk["kind"] == Kind.TICK])
     found.sort(key=lambda each: (each[1].cause_seq, each[0], each[1].index))

@@ -10,6 +10,7 @@ Read are tape.bin, journal.bin, control.jsonl and strategies/<version>. Reloads,
 actions and a killed OrderManager are part of what is replayed; plain clients' orders are not.
 """
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ import numpy as np
 
 from config import load_config
 from lab.history import Histories, read_histories
+from lab.interrupts import interruptible
 from lab.rehearsal import Difference, Rehearsal, Step
 from Recorder import manifest
 from Recorder.run_files import NotARun
@@ -104,7 +106,13 @@ class Replay:
         )
 
     def __iter__(self) -> Iterator[Step]:
+        with interruptible() as interrupted:
+            yield from self._steps(interrupted)
+
+    def _steps(self, interrupted: threading.Event) -> Iterator[Step]:
         for chunk in self._chunks():
+            if interrupted.is_set():
+                raise KeyboardInterrupt
             rows: list[Any] = chunk.tolist()
             self._records += len(rows)
             yield from self._in_order([each.step(rows) for each in self._rehearsals])

@@ -64,7 +64,13 @@ class Site:
     def operator(self) -> ControlClient:
         token = read_token(self.run_folder)
         assert token is not None
-        return ControlClient(self.control_port, token)
+        connected: ControlClient = wait_until(lambda: self._connected(token), "the control port")
+        return connected
+
+    def _connected(self, token: str) -> ControlClient | None:
+        with contextlib.suppress(ConnectionRefusedError):  # the tape is there a moment earlier
+            return ControlClient(self.control_port, token)
+        return None
 
     def tape(self) -> TapeReader:
         return TapeReader(self.name)
