@@ -1,11 +1,17 @@
-"""Ctrl-C while a strategy runs in this process: inside its code it would count as the strategy's own fault."""
+"""A strategy that runs in this process, and what it must not hold up: Ctrl-C, and a replay.
+
+Inside its code an exception counts as its own fault, so Ctrl-C only sets a flag there; what is to end its code
+is raised as `strategy_file.TakenBack`, which nobody counts.
+"""
 
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from trading_lib.strategy_file import TakenBack
 
 
 @contextmanager
@@ -30,3 +36,37 @@ def interruptible() -> Iterator[threading.Event]:
         yield flag
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def taken_back_after(seconds: float, at: Callable[[], int]) -> Iterator[None]:
+    """Raise TakenBack in what runs here when it has not come further for so long; `at` is how far it is.
+
+    As long as that is Python: code that stays in C is not reached. Nor is any outside the main thread.
+    """
+    main = threading.main_thread()
+    if threading.current_thread() is not main:
+        yield
+        return
+    done = threading.Event()
+
+    def look() -> None:
+        before = at()
+        while not done.wait(seconds):
+            if at() == before:
+                signal.pthread_kill(main.ident or 0, signal.SIGUSR2)
+            before = at()
+
+    def take_back(*_: object) -> None:
+        if not done.is_set():
+            raise TakenBack
+
+    previous = signal.signal(signal.SIGUSR2, take_back)
+    watcher = threading.Thread(target=look, name="watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        signal.signal(signal.SIGUSR2, previous)

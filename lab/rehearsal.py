@@ -14,6 +14,7 @@ import msgspec
 
 from config import Config, StrategyEntry, resolve
 from lab.history import Beginning, History, Missed
+from lab.interrupts import taken_back_after
 from lab.trial import opened_lane
 from runtime.versions import kept_version
 from trading_lib.broker import NEVER
@@ -22,7 +23,7 @@ from trading_lib.engine import Engine
 from trading_lib.lane import Lane, Record, Request
 from trading_lib.lane_state import restore, take_state
 from trading_lib.models import Order
-from trading_lib.strategy_file import load_strategy
+from trading_lib.strategy_file import TakenBack, load_strategy
 
 
 class Step(NamedTuple):
@@ -80,6 +81,7 @@ class Rehearsal:
         for name in names:
             self._ledger.broker.watch_series(name)
         self._engine: Engine | None = None
+        self._hangs = False  # it does not come back from a record, until another host begins
         self._steps: list[Step] = []
 
     def _lane(self) -> Lane:
@@ -108,7 +110,8 @@ class Rehearsal:
                 self._begin(change)
         self._happened.clear()
         if self._engine is not None and self.difference is None:
-            self._engine.stop()
+            if not self._hangs:
+                self._engine.stop()
             self._compare(may_lose=self._may_lose)
             self._nothing_left(NEVER)
         return self._take_steps()
@@ -126,11 +129,16 @@ class Rehearsal:
             self._go_ledger(rows)
 
     def _go_host(self, rows: Sequence[Record]) -> None:
-        if self._engine is None:
+        engine = self._engine
+        if engine is None or self._hangs:
             return
-        self._engine.consume(rows)
-        self._engine.take_reports()
-        self._engine.take_lines()
+        try:
+            with taken_back_after(self._config.Strategy.hang_s, lambda: engine.at):
+                engine.consume(rows)
+        except TakenBack:
+            self._hangs = True  # as its host did: nothing more came of that one
+        engine.take_reports()
+        engine.take_lines()
         following = next((change for change in self._happened if isinstance(change, Beginning)), None)
         killed = following is not None and following.what == "restart"
         self._compare(may_lose=killed or (following is None and self._may_lose))
@@ -171,8 +179,9 @@ class Rehearsal:
             unmatched = self.same < len(self._recorded) and (
                 self._recorded[self.same].cause_seq < beginning.seq
             )
-            if beginning.what == "reload" or unmatched:  # it was not killed
+            if (beginning.what == "reload" or unmatched) and not self._hangs:  # it was not killed
                 self._engine.stop()
+            self._hangs = False
             self._compare(may_lose=beginning.what == "restart")
             self._nothing_left(beginning.seq)
         if self.difference is not None:

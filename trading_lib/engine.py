@@ -32,7 +32,7 @@ from trading_lib.models import (
 )
 from trading_lib.money import QTY_SCALE
 from trading_lib.risk import Limits
-from trading_lib.strategy_file import USER_FAULTS, StrategyError, blame
+from trading_lib.strategy_file import USER_FAULTS, StrategyError, TakenBack, blame
 
 _TICK: Final = int(Kind.TICK)
 _NEWS: Final = int(Kind.NEWS)
@@ -232,7 +232,14 @@ class Engine:
             self._skipped = {symbol for symbol in known if symbol.rpartition(".")[0] in known}
         return self._names[slot]
 
+    @property
+    def at(self) -> int:
+        """The record the strategy was last called for."""
+        return self._seq
+
     def _count_error(self, fault: BaseException) -> None:
+        if isinstance(fault, TakenBack):
+            raise fault
         self.errors += 1
         self._errors_in_burst += 1
         self.last_error = blame(fault, self._path)

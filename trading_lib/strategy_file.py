@@ -23,6 +23,10 @@ LONGEST_ERROR: Final = 300  # characters of an exception's text that a log line 
 VERSION_DIGITS: Final = 16
 
 
+class TakenBack(BaseException):
+    """Raised into a strategy's code by whoever runs it and wants it back: no fault of the strategy's."""
+
+
 class StrategyError(Exception):
     """A strategy file that cannot be run; the message says why, with its line."""
 

@@ -70,6 +70,29 @@ def test_a_run_with_a_reload_kills_and_an_operator_replays_to_the_same_orders(ha
     assert result.orders["kinds"] > 100
 
 
+def test_a_strategy_that_did_not_come_back_live_holds_no_replay_up(tmp_path: Path) -> None:
+    file = tmp_path / "strategy.py"
+    file.write_text(
+        "def on_tick(ctx, tick):\n"
+        "    while 900 < tick.seq < 1000: pass\n"
+        "    if tick.seq % 20 == 0: ctx.place_market_order('BUY' if tick.seq % 40 else 'SELL', 1)\n"
+    )
+    settings = market(
+        4,
+        run={"duration_s": 0},
+        Gateway={"schedule": {"speed": 20}},
+        Strategy={"strategies": [{"id": "stuck", "path": str(file)}], "hang_s": 0.3},
+    )
+    with living(tmp_path, **settings) as live:
+        wait_until(lambda: live.strategy("stuck").get("restarts") == 1, "it is killed and started again")
+        live.trades_on()
+        live.let_the_recorder_catch_up()
+        assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
+    result = replay(live.run)
+    assert result.same, str(result)
+    assert result.orders["stuck"] > 50
+
+
 @pytest.mark.chaos
 def test_so_does_one_whose_strategy_process_was_killed(tmp_path: Path) -> None:
     result = replay(hard_life(tmp_path, and_the_whole_strategy))
