@@ -15,6 +15,7 @@ from logger import close_logger, get_logger
 from runtime.output import Output
 from runtime.part import EXIT_CONFIG
 from runtime.reporting import write_report
+from runtime.run_folder import discard_unused
 from runtime.status_view import View
 from runtime.supervisor import Supervisor
 
@@ -55,6 +56,8 @@ def supervise(config: Config, verbose: int = 0, *, headless: bool = False) -> in
                     view.say,
                     page=config.Recorder.report,
                 )
+        if exit_code == EXIT_CONFIG:
+            discard_unused(supervisor.run_dir)
         if output.dropped:
             log.warning("%d lines were not shown: nobody read the output", output.dropped)
         log.info("stopped, exit code %d", exit_code)

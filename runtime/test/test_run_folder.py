@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from config import Config, load_config
-from runtime.run_folder import open_run_folder, read_token, run_folder
+from config import Config, load_config, parse_config
+from runtime.run_folder import discard_unused, open_run_folder, read_token, run_folder
 from testing.harness import system_config, write_config
 
 
@@ -74,3 +74,15 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(config: Config, tmp_path: P
 def test_the_folder_of_a_run_whose_seed_is_hidden_is_for_its_owner_alone(config: Config) -> None:
     hidden = msgspec.structs.replace(config, run=msgspec.structs.replace(config.run, hide_seed=True))
     assert stat.S_IMODE(open_run_folder(hidden, "run-1").stat().st_mode) == 0o700
+
+
+def test_the_folder_of_a_run_that_never_began_is_removed_and_any_other_stays(tmp_path: Path) -> None:
+    config = parse_config(b'{"symbols": ["AAPL"]}')
+    config = msgspec.structs.replace(
+        config, run=msgspec.structs.replace(config.run, export_dir=str(tmp_path))
+    )
+    unused, used = open_run_folder(config, "unused"), open_run_folder(config, "used")
+    (used / "journal.bin").write_bytes(b"")
+    for folder in (unused, used, tmp_path / "gone"):
+        discard_unused(folder)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["used"]
