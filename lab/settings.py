@@ -1,6 +1,5 @@
 """The effective configuration of a command: a file, the environment, and what was typed."""
 
-import ast
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,10 +7,9 @@ from typing import Any
 import msgspec
 import typer
 
-from config import Config, check_config, load_config, resolve
+from config import Config, check_config, load_config
 from lab.arguments import in_project, strategy_id
-from lab.context_checks import declared_params
-from lab.findings import did_you_mean
+from lab.params import unknown_params
 
 Tree = dict[str, Any]
 
@@ -67,20 +65,6 @@ def strategies_change(config: Config, files: Iterable[Path], params: Mapping[str
 
 
 def check_params(config: Config, names: Iterable[str]) -> None:
-    """Refuse parameters that none of the strategies knows: they would change nothing. Raises BadParameter.
-
-    A strategy without PARAMS, or one that cannot be read, may know any.
-    """
-    known: set[str] = set()
-    for entry in config.Strategy.entries:
-        try:
-            declared = declared_params(ast.parse(resolve(entry.path).read_bytes()))
-        except (OSError, ValueError, SyntaxError):
-            return
-        if declared is None:
-            return
-        known |= {*declared, *entry.params}
-    for name in names:
-        if name not in known:
-            hint = did_you_mean(name, sorted(known))
-            raise typer.BadParameter(f"no strategy here has a parameter {name}: {hint}")
+    """Refuse parameters that none of the strategies knows: see `unknown_params`. Raises BadParameter."""
+    if text := unknown_params(config.Strategy.entries, names):
+        raise typer.BadParameter(text)

@@ -10,6 +10,7 @@ import msgspec
 
 from config import Config, ConfigError, StrategyEntry, check_config, load_config, resolve
 from Gateway.providers import CsvProvider
+from lab.params import unknown_params
 from Recorder.manifest import Known
 from trading_lib.strategy_file import StrategyError, load_strategy, version_files, version_of
 
@@ -66,6 +67,8 @@ def subject_of(
         if not entries:
             raise StrategyError("there is no strategy to evaluate")
     if params:
+        if text := unknown_params(entries, params):
+            raise ConfigError(text)
         entries = [_replace(entry, params={**entry.params, **params}) for entry in entries]
     gateway, run = found.Gateway, found.run
     if data is not None:

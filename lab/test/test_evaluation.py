@@ -238,3 +238,8 @@ def test_epochs_of_a_file_close_what_is_held() -> None:
     assert len(closing) == 2
     assert (closing.ts == closing.ts.iloc[0]).all()  # the file's last price, each time
     assert result.metrics["sharpe"] is None
+
+
+def test_a_parameter_that_no_strategy_knows_is_refused_with_what_was_meant() -> None:
+    with pytest.raises(ConfigError, match="no strategy here has a parameter fastt: .*fast"):
+        evaluate(CROSSOVER["path"], "data/market_data-1.csv", params={"fastt": 3})
