@@ -241,5 +241,5 @@ def test_epochs_of_a_file_close_what_is_held() -> None:
 
 
 def test_a_parameter_that_no_strategy_knows_is_refused_with_what_was_meant() -> None:
-    with pytest.raises(ConfigError, match="no strategy here has a parameter fastt: .*fast"):
+    with pytest.raises(ConfigError, match=r"no strategy here has a parameter fastt: .*fast"):
         evaluate(CROSSOVER["path"], "data/market_data-1.csv", params={"fastt": 3})
