@@ -99,7 +99,8 @@ class Runner:
         self._running: Version | None = None
         self._loaded: set[int] = set()  # workers that wait for a lane
         self._first_join = True
-        self._taking_over = False  # the old version has been told to leave
+        self._taking_over = False  # the old version has been told to leave …
+        self._left_at: int | None = None  # … and has seen every record before this one
         self._backoff = Backoff()
         self._deaths = Deaths()
         self.slow = ""  # where a slow strategy was seen
@@ -132,6 +133,8 @@ class Runner:
     def end(self) -> None:
         """Have it take what is on the tape now, and leave the market."""
         self._dialer.cancel()
+        self._taking_over = False
+        self._next_version = None
         if self._next is not None:
             self._bury(self._next)
             self._next = None
@@ -144,8 +147,8 @@ class Runner:
         for worker in (self._worker, self._next):
             if worker is not None:
                 self._bury(worker)
-        self._worker = self._next = self._running = None
-        self._taking_over = False
+        self._worker = self._next = self._running = self._next_version = None
+        self._taking_over, self._left_at = False, None
         self._loaded.clear()
         self._dialer.cancel()
         if self._bell is not None:
@@ -193,6 +196,7 @@ class Runner:
             self._bury(self._next)
         self._next, self._next_version = None, version
         if self._worker is None:
+            self._dialer.cancel()  # of the version before, which will not have it
             self.state = State.LOADING
 
     def _fork(self, version: Version) -> Worker:
@@ -215,6 +219,12 @@ class Runner:
 
         return self._nursery.fork(order, bell.fd)
 
+    def _load_in_a_worker(self, version: Version) -> None:
+        try:
+            self._next = self._fork(version)
+        except OSError as fault:  # no room for its copy, or no descriptor left
+            self._break(f"no worker for it: {fault}")
+
     def _break(self, error: str) -> None:
         """This version cannot be run; the old one, if there is one, goes on."""
         self.error = error
@@ -233,7 +243,7 @@ class Runner:
             return
         wanted = self._next_version if self._next is None and not self._backoff.wait else None
         if wanted is not None and self._nursery.ready:
-            self._next = self._fork(wanted)
+            self._load_in_a_worker(wanted)
         for worker in (self._next, self._worker):
             if worker is not None:
                 self._hear(worker)
@@ -242,6 +252,7 @@ class Runner:
                 worker.kill()  # whoever says nothing more, or what is no message
             if worker is not None and not worker.alive:
                 self._died(worker)
+        self._hand_over()
         self._connect()
         self._watch()
 
@@ -259,7 +270,6 @@ class Runner:
         match message:
             case Loaded():
                 self._loaded.add(worker.number)
-                self._take_over()
             case Failed(error):
                 self._failed(worker, error)
             case Started(next_seq):
@@ -278,22 +288,28 @@ class Runner:
 
     # ------------------------------------------------------------------------------------------- sessions
 
-    def _take_over(self) -> None:
-        """A version has loaded: it gets the lane, after the one that has it now has left it."""
+    def _hand_over(self) -> None:
+        """A version that has loaded gets the lane, once the one that has it has left it.
+
+        Not while a session is asked for: a host that has lost its own gets it back first, and says all it has.
+        """
+        if self._next is None or self._next.number not in self._loaded or self._dialer.calling is not None:
+            return
         assert self._next_version is not None
         if self._worker is None:
-            number = self._begin_at if self._first_join else self._tail
-            self._ask_for_lane(number, reload=False)
-        else:
+            number, reload = self._begins_at()
+            self.state = State.JOINING
+            self._dialer.call(Call(self._token, "new", number, self._next_version.name, reload))
+        elif not self._taking_over:
             self._taking_over = True
-            self._dialer.cancel()
             self._worker.send(Leave(drain=False))
             self.ring()
 
-    def _ask_for_lane(self, number: int, *, reload: bool) -> None:
-        assert self._next_version is not None
-        self.state = State.JOINING
-        self._dialer.call(Call(self._token, "new", number, self._next_version.name, reload))
+    def _begins_at(self) -> tuple[int, bool]:
+        """The record to begin at, and whether that is where another version has left."""
+        if self._left_at is not None:
+            return self._left_at, True
+        return (self._begin_at if self._first_join else self._tail), False
 
     def _connect(self) -> None:
         found = self._dialer.look()
@@ -324,8 +340,8 @@ class Runner:
     def _started(self, next_seq: int) -> None:
         assert self._running is not None
         self.state = State.RUNNING
-        reloaded = self._taking_over
-        self._taking_over = False
+        reloaded = self._left_at is not None
+        self._taking_over, self._left_at = False, None
         self.version, self.error = self._running.name, ""
         if self._first_join:
             self._first_join = False
@@ -352,8 +368,7 @@ class Runner:
             self._next = None
             self._break(error)
         else:  # its init has run, and runs no more: at an epoch, or with the lane it got
-            self._bury(worker)
-            self._worker = None
+            self._retire(worker)
             self.state, self.error = State.STOPPED, error
             self._log.error("%s STOPPED: %s", self.entry.id, error)
 
@@ -361,9 +376,10 @@ class Runner:
         if worker is not self._worker:
             return
         self._retire(worker)
-        self._worker = None
-        if self._taking_over and self._next is not None:
-            self._ask_for_lane(next_seq, reload=True)
+        if self._taking_over:
+            self._left_at = next_seq
+            self._next_version = self._next_version or self._running  # what was to take over has died
+            self.state = State.LOADING
         else:
             self.state = State.LEFT
 
@@ -387,17 +403,13 @@ class Runner:
         self._again(worker, how)
 
     def _again(self, worker: Worker, how: str = "") -> None:
-        """A fresh worker of the same version, at the head of the tape; not for ever."""
+        """A fresh worker of the same version, or of the next, at the head of the tape; not for ever."""
         self._retire(worker)
-        self._worker = None
+        self._taking_over = False
         if how and self._deaths.one_more():
             self._give_up(how)
             return
         self.restarts += 1
-        if self._next is not None and self._next.number in self._loaded:
-            self._taking_over = False
-            self._ask_for_lane(self._tail, reload=False)
-            return
         self._next_version = self._next_version or self._running
         self.state = State.LOADING
 
@@ -408,9 +420,11 @@ class Runner:
         self._log.error("%s STOPPED until it is saved again: %s", self.entry.id, self.error)
 
     def _retire(self, worker: Worker) -> None:
-        """Keep its counts, and let it go."""
+        """The one that had the lane: keep its counts, and let it go."""
         self._before = added(self._before, worker.status)
         self._bury(worker)
+        self._worker = None
+        self._dialer.cancel()  # nobody is there to get its session back
 
     def _bury(self, worker: Worker) -> None:
         self._log_output(worker)

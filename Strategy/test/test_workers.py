@@ -431,3 +431,50 @@ def test_nobody_orders_under_another_name(tmp_path: Path) -> None:
         s.until(lambda: s.server.rejected)
         assert {hello.strategy for hello in s.hellos} == {"mine"}
         s.stop()
+
+
+# ------------------------------------------------------------------------------- what may happen meanwhile
+
+SLOW_TO_LEAVE = """
+    import time
+    def on_tick(ctx, tick): ctx.place_market_order("BUY", tick.price)
+    def on_stop(ctx):
+        print("leaving")
+        time.sleep(0.8)
+"""
+
+
+def told_to_leave(s: Stage, source: str) -> int:
+    """Save a version and wait until the old one, SLOW_TO_LEAVE, is on its way out; the new one's worker."""
+    (old,) = s.workers
+    s.save(source)
+    s.until(lambda: "mine: leaving" in s.log)
+    (new,) = set(s.workers) - {old}
+    return new
+
+
+def test_a_version_that_dies_while_the_old_one_leaves_costs_no_tick(tmp_path: Path) -> None:
+    with stage(tmp_path, SLOW_TO_LEAVE) as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0)
+        s.until(lambda: s.quantities == [1.0])
+        os.kill(told_to_leave(s, TENS), signal.SIGKILL)
+        m.put(2.0, 3.0)
+        s.until(lambda: len(s.received) == 3)
+        assert s.quantities == [1.0, 2.0, 3.0]  # the old version again, from where it had left
+        assert [number for _, number, _ in hellos(s)] == [0, 1]
+        assert s.stop() == EXIT_OK
+
+
+def test_a_version_saved_while_the_old_one_leaves_takes_over_from_the_same_record(tmp_path: Path) -> None:
+    with stage(tmp_path, SLOW_TO_LEAVE) as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0)
+        s.until(lambda: s.quantities == [1.0])
+        told_to_leave(s, "def on_tick(ctx, tick): 1 / 0")
+        s.save(TENS)
+        m.put(2.0, 3.0)
+        s.until(lambda: len(s.received) == 3)
+        assert s.quantities == [1.0, 20.0, 30.0]
+        assert hellos(s)[-1] == ("new", 1, True)
+        assert s.stop() == EXIT_OK
