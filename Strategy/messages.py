@@ -1,7 +1,7 @@
 """What the Strategy, its zygote and its workers say to each other. What comes from a worker may be forged.
 
 zygote   ← Fork                                    → Forked, Exited
-worker   ← Join, Session, Refused, Leave           → Locked, Loaded, Failed, Started, Lost, Lines, Status, Left
+worker   ← Join, Session, Leave                    → Locked, Loaded, Failed, Started, Lost, Lines, Status, Left
 """
 
 from typing import Any, Final

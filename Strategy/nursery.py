@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +36,7 @@ TRACE_LINES: Final = 40  # of a stack trace that are looked at for the strategy'
 _FRAME: Final = re.compile(r'  File "(.+)", line (\d+) in (.+)')
 
 
-class Worker:
+class WorkerHandle:
     """One worker: its channel, its output, its pulse. `messages` is what it has said and nobody has taken."""
 
     def __init__(self, number: int, order: Fork, channel: Channel, output: int, pulse: Pulse) -> None:
@@ -46,11 +45,9 @@ class Worker:
         self.channel = channel
         self.pulse = pulse
         self.pid: int | None = None
-        self.forked_at = 0.0  # monotonic
         self.exit_status: int | None = None
         self.gone = ""  # why it can say nothing more
         self.messages: deque[Message] = deque()
-        self.session: int | None = None
         self.status = Status()
         self.heard = 0  # how often it has said something
         self.printed: list[str] = []
@@ -154,7 +151,7 @@ class Nursery:
         self._backoff = Backoff()
         self._numbers = 0
         self._lent: list[int] = []  # descriptors on their way to the zygote
-        self.workers: dict[int, Worker] = {}
+        self.workers: dict[int, WorkerHandle] = {}
         self.denied: Counter[str] = Counter()  # system calls, of workers that have ended
         self.restarts = -1
 
@@ -209,7 +206,7 @@ class Nursery:
         if worker is None:
             return
         if isinstance(message, Forked):
-            worker.pid, worker.forked_at = message.pid, time.monotonic()
+            worker.pid = message.pid
             self._backoff.succeeded()
         else:
             worker.exit_status = message.status
@@ -229,7 +226,7 @@ class Nursery:
 
     # --------------------------------------------------------------------------------------------- workers
 
-    def fork(self, make: Callable[[int], Fork], bell_fd: int) -> Worker:
+    def fork(self, make: Callable[[int], Fork], bell_fd: int) -> WorkerHandle:
         """A new worker; `make(number)` gives its order. Only when `ready`. Raises OSError."""
         assert self._channel is not None
         self._numbers += 1
@@ -238,7 +235,7 @@ class Nursery:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         pulse_fd = make_pulse()
-        worker = Worker(
+        worker = WorkerHandle(
             order.number, order, Channel(ours, FromWorker, descriptors=True), reading, Pulse(pulse_fd)
         )
         with contextlib.suppress(ChannelClosed):  # noticed by the loop
@@ -258,7 +255,7 @@ class Nursery:
                 os.close(fd)
             self._lent.clear()
 
-    def _on_worker(self, worker: Worker, mask: int) -> None:
+    def _on_worker(self, worker: WorkerHandle, mask: int) -> None:
         if mask & WRITE:
             with contextlib.suppress(ChannelClosed):
                 worker.channel.flush()
@@ -272,11 +269,11 @@ class Nursery:
         else:
             self._loop.set_events(worker.channel, READ | WRITE if worker.channel.unsent else READ)
 
-    def _on_output(self, worker: Worker) -> None:
+    def _on_output(self, worker: WorkerHandle) -> None:
         if not worker.read_output():
             self._loop.remove(worker.output)
 
-    def _on_denials(self, worker: Worker) -> None:
+    def _on_denials(self, worker: WorkerHandle) -> None:
         """Answer system calls that it may not make: at once, but not more than so many a round."""
         assert worker.denials is not None
         worker.denials.turn()
@@ -292,7 +289,7 @@ class Nursery:
             if waits and worker.denials is not None and not worker.denials.ended:
                 self._loop.add(worker.denials, lambda _, worker=worker: self._on_denials(worker))  # type: ignore[misc]
 
-    def bury(self, worker: Worker) -> None:
+    def bury(self, worker: WorkerHandle) -> None:
         """Kill it if it lives, and forget it."""
         worker.kill()
         worker.read_output()

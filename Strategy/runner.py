@@ -40,7 +40,7 @@ from Strategy.messages import (
     Started,
     Status,
 )
-from Strategy.nursery import Nursery, Worker
+from Strategy.nursery import Nursery, WorkerHandle
 from Strategy.printed import Printed
 from Strategy.watchdog import Watchdog
 from trading_lib.order_wire import Welcome
@@ -93,8 +93,8 @@ class Runner:
         self._run_id = self._token = ""
         self._tape: TapeReader | None = None  # the parent's
         self._begin_at = 0
-        self._worker: Worker | None = None
-        self._next: Worker | None = None  # another version, getting ready
+        self._worker: WorkerHandle | None = None
+        self._next: WorkerHandle | None = None  # another version, getting ready
         self._next_version: Version | None = None
         self._running: Version | None = None
         self._loaded: set[int] = set()  # workers that wait for a lane
@@ -199,7 +199,7 @@ class Runner:
             self._dialer.cancel()  # of the version before, which will not have it
             self.state = State.LOADING
 
-    def _fork(self, version: Version) -> Worker:
+    def _fork(self, version: Version) -> WorkerHandle:
         folder = run_folder(self._config, self._run_id)
         version.keep(folder)
         assert self._bell is not None
@@ -256,17 +256,17 @@ class Runner:
         self._connect()
         self._watch()
 
-    def _hear(self, worker: Worker) -> None:
+    def _hear(self, worker: WorkerHandle) -> None:
         self._log_output(worker)
         while worker.messages:
             message = worker.messages.popleft()
             self._take(worker, message)
 
-    def _log_output(self, worker: Worker) -> None:
+    def _log_output(self, worker: WorkerHandle) -> None:
         printed, worker.printed = worker.printed, []
         self._printed.take(printed)
 
-    def _take(self, worker: Worker, message: Message) -> None:
+    def _take(self, worker: WorkerHandle, message: Message) -> None:
         match message:
             case Loaded():
                 self._loaded.add(worker.number)
@@ -361,7 +361,7 @@ class Runner:
 
     # ------------------------------------------------------------------------------------------------ ends
 
-    def _failed(self, worker: Worker, error: str) -> None:
+    def _failed(self, worker: WorkerHandle, error: str) -> None:
         """It does not load, or its `init` raises."""
         if worker is self._next:
             self._bury(worker)
@@ -372,7 +372,7 @@ class Runner:
             self.state, self.error = State.STOPPED, error
             self._log.error("%s STOPPED: %s", self.entry.id, error)
 
-    def _left(self, worker: Worker, next_seq: int) -> None:
+    def _left(self, worker: WorkerHandle, next_seq: int) -> None:
         if worker is not self._worker:
             return
         self._retire(worker)
@@ -383,7 +383,7 @@ class Runner:
         else:
             self.state = State.LEFT
 
-    def _died(self, worker: Worker) -> None:
+    def _died(self, worker: WorkerHandle) -> None:
         """It ended without a word."""
         self._hear(worker)
         if worker not in (self._worker, self._next):
@@ -402,7 +402,7 @@ class Runner:
         self._log.error("%s died (%s)", self.entry.id, how)
         self._again(worker, how)
 
-    def _again(self, worker: Worker, how: str = "") -> None:
+    def _again(self, worker: WorkerHandle, how: str = "") -> None:
         """A fresh worker of the same version, or of the next, at the head of the tape; not for ever."""
         self._retire(worker)
         self._taking_over = False
@@ -419,14 +419,14 @@ class Runner:
         self.error = f"it keeps dying: {how}" + (f"; {self.error}" if self.error else "")
         self._log.error("%s STOPPED until it is saved again: %s", self.entry.id, self.error)
 
-    def _retire(self, worker: Worker) -> None:
+    def _retire(self, worker: WorkerHandle) -> None:
         """The one that had the lane: keep its counts, and let it go."""
         self._before = added(self._before, worker.status)
         self._bury(worker)
         self._worker = None
         self._dialer.cancel()  # nobody is there to get its session back
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: WorkerHandle) -> None:
         self._log_output(worker)
         self._loaded.discard(worker.number)
         self._nursery.bury(worker)
@@ -444,7 +444,7 @@ class Runner:
                 self._next = None
                 self._break(f"its import {verdict}")
 
-    def _watch_running(self, worker: Worker) -> None:
+    def _watch_running(self, worker: WorkerHandle) -> None:
         if worker.status.diverged and self.state is State.RUNNING:
             self.state = State.STOPPED
             self.error = f"its ledger differs: {worker.status.diverged}"
@@ -507,7 +507,7 @@ class Runner:
         }
 
 
-def _how(worker: Worker) -> str:
+def _how(worker: WorkerHandle) -> str:
     code = worker.exit_status
     assert code is not None
     how = f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -6,7 +6,7 @@ It reads the worker's pulse and asks it where it is; it kills nobody itself.
 import time
 from typing import Final
 
-from Strategy.nursery import Worker
+from Strategy.nursery import WorkerHandle
 
 TRACE_S: Final = 0.2  # for a worker to say where it is
 AWAKE_S: Final = 0.2  # between two of our own looks, at most: the rest of the time the machine may have slept
@@ -25,7 +25,7 @@ class Watchdog:
         self._silent_s = 0.0
         self._looked_at = time.monotonic()
 
-    def hangs(self, worker: Worker, limit: float) -> str:
+    def hangs(self, worker: WorkerHandle, limit: float) -> str:
         """What to say of a worker whose strategy has had its records for longer than `limit` seconds; or nothing.
 
         The first look asks where it is, a later one has the answer, or does without.
@@ -45,7 +45,7 @@ class Watchdog:
         where = f", at {worker.trace}" if worker.trace else ""
         return f"did not come back for {busy:.1f} s{where}"
 
-    def _silence(self, worker: Worker, now: float) -> float:
+    def _silence(self, worker: WorkerHandle, now: float) -> float:
         """For how long a worker has said nothing, seconds: one whose strategy holds it up between two batches,
         by a thread. Time in which we were not awake ourselves does not count."""
         awake, self._looked_at = min(now - self._looked_at, AWAKE_S), now
@@ -54,7 +54,7 @@ class Watchdog:
         self._heard = heard
         return self._silent_s
 
-    def slow_at(self, worker: Worker) -> str:
+    def slow_at(self, worker: WorkerHandle) -> str:
         """Where a strategy was that is over its budget: now and then, and nothing otherwise."""
         if worker.trace:
             where, worker.trace = worker.trace, ""

@@ -70,7 +70,6 @@ class Worker:
         self._book = SharedPriceBook(name=order.tape)
         self._actions = _open_actions(order.actions)
         self._link = OrderLink(lambda level, line: self._say(level, [line]), self._lost)
-        self._host: Host | None = None
         self._status_due = 0.0
         self._leave: Leave | None = None
 
@@ -156,7 +155,7 @@ class Worker:
         assert connection is not None
         section = self._config.Strategy
         self._tape.cursor = join.next_seq
-        host = self._host = Host(
+        host = Host(
             self._tape,
             engine,
             self._link,
