@@ -7,10 +7,11 @@ A message is its length (4 bytes), how many descriptors belong to it (1 byte), a
 """
 
 import array
+import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +32,7 @@ class ChannelClosed(ConnectionError):
 
 
 class Channel:
-    """One end. Owns its socket, not the descriptors it sends. Nothing ever waits.
+    """One end. Owns its socket, and copies of the descriptors it is to send. Nothing ever waits.
 
     `takes` is the union of messages it understands. `descriptors`: whether the peer may send some; who is
     not trusted may not, and the kernel throws away what it sends.
@@ -57,13 +58,13 @@ class Channel:
         return self._unsent_bytes
 
     def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Send a message, now or with a later call. The descriptors must stay open until `unsent` is 0.
+        """Send a message, now or with a later call; the descriptors may be closed as soon as this returns.
 
-        Raises ChannelClosed.
+        Raises ChannelClosed, and OSError when there is no room for copies of the descriptors.
         """
         body = msgspec.json.encode(message)
         data = _HEAD.pack(len(body), len(descriptors)) + body
-        self._unsent.append((data, tuple(descriptors)))
+        self._unsent.append((data, _copies(descriptors)))
         self._unsent_bytes += len(data)
         self.flush()
         if self._unsent_bytes > MAX_UNSENT:
@@ -77,6 +78,7 @@ class Channel:
                 ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
                 sent = self._socket.sendmsg([data], ancillary if descriptors else [])
                 self._unsent_bytes -= sent
+                _close(descriptors)  # they go with the first byte
                 if sent < len(data):
                     self._unsent[0] = (data[sent:], ())
                 else:
@@ -126,5 +128,26 @@ class Channel:
         return found
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; what was not sent will not be."""
+        for _, descriptors in self._unsent:
+            _close(descriptors)
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        _close(self._waiting)
+        self._waiting.clear()
         self._socket.close()
+
+
+def _copies(descriptors: Sequence[int]) -> tuple[int, ...]:
+    copies: list[int] = []
+    try:
+        copies.extend(map(os.dup, descriptors))
+    except OSError:
+        _close(copies)
+        raise
+    return tuple(copies)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for fd in descriptors:
+        os.close(fd)

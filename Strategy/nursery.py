@@ -73,7 +73,7 @@ class WorkerHandle:
         """Say something; who does not hear it has ended, and that is noticed elsewhere."""
         try:
             self.channel.send(message, descriptors)
-        except ChannelClosed as fault:
+        except OSError as fault:  # ChannelClosed, or no room for a copy of a descriptor
             self.gone = self.gone or str(fault)
 
     def read_channel(self) -> None:
@@ -150,7 +150,6 @@ class Nursery:
         self._channel: Channel | None = None
         self._backoff = Backoff()
         self._numbers = 0
-        self._lent: list[int] = []  # descriptors on their way to the zygote
         self.workers: dict[int, WorkerHandle] = {}
         self.denied: Counter[str] = Counter()  # system calls, of workers that have ended
         self.restarts = -1
@@ -199,7 +198,6 @@ class Nursery:
     def _watch_zygote(self) -> None:
         assert self._channel is not None
         self._loop.set_events(self._channel, READ | WRITE if self._channel.unsent else READ)
-        self._close_lent()
 
     def _hear(self, message: Forked | Exited) -> None:
         worker = self.workers.get(message.number)
@@ -217,7 +215,6 @@ class Nursery:
         self._loop.remove(self._channel)
         self._channel.close()
         self._channel = None
-        self._close_lent()
         self._process.kill()
         code = self._process.wait()
         self._log.error("the zygote of the strategies has died (exit code %d): a new one is started", code)
@@ -231,29 +228,27 @@ class Nursery:
         assert self._channel is not None
         self._numbers += 1
         order = make(self._numbers)
-        ours, theirs = socket.socketpair()
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        pulse_fd = make_pulse()
-        worker = WorkerHandle(
-            order.number, order, Channel(ours, FromWorker, descriptors=True), reading, Pulse(pulse_fd)
-        )
-        with contextlib.suppress(ChannelClosed):  # noticed by the loop
-            self._channel.send(order, [theirs.fileno(), writing, bell_fd, pulse_fd])
-            self._watch_zygote()
-        self._lent += [theirs.detach(), writing, pulse_fd]
-        self._close_lent()
+        with contextlib.ExitStack() as lent, contextlib.ExitStack() as kept:
+            ours, theirs = socket.socketpair()
+            kept.callback(ours.close)
+            lent.callback(theirs.close)
+            reading, writing = os.pipe()
+            kept.callback(os.close, reading)
+            lent.callback(os.close, writing)
+            os.set_blocking(reading, False)
+            pulse_fd = make_pulse()
+            lent.callback(os.close, pulse_fd)
+            worker = WorkerHandle(
+                order.number, order, Channel(ours, FromWorker, descriptors=True), reading, Pulse(pulse_fd)
+            )
+            with contextlib.suppress(ChannelClosed):  # noticed by the loop
+                self._channel.send(order, [theirs.fileno(), writing, bell_fd, pulse_fd])
+                self._watch_zygote()
+            kept.pop_all()
         self.workers[order.number] = worker
         self._loop.add(worker.channel, lambda mask: self._on_worker(worker, mask))
         self._loop.add(reading, lambda _: self._on_output(worker))
         return worker
-
-    def _close_lent(self) -> None:
-        """Close our copies of what the zygote has: what the kernel has taken holds its own."""
-        if self._channel is None or not self._channel.unsent:
-            for fd in self._lent:
-                os.close(fd)
-            self._lent.clear()
 
     def _on_worker(self, worker: WorkerHandle, mask: int) -> None:
         if mask & WRITE:
@@ -309,7 +304,6 @@ class Nursery:
             self._loop.remove(self._channel)
             self._channel.close()
             self._channel = None
-        self._close_lent()
         if self._process is not None:
             try:
                 self._process.wait(0.5)
