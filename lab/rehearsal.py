@@ -6,7 +6,7 @@ a restart) finds the position and the open orders that it found then; the host's
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class Rehearsal:
     """Owns engine and lanes. Raises StrategyError when a version cannot be loaded or its `init` fails.
 
     `actions` are the operator's, by id. `ended_cleanly`: at the run's end the host had seen every record; else
-    what it makes after its last recorded request may be missing there.
+    what it makes after its last recorded request may be missing there. `reasons` makes what `ctx.no_trade` counts in.
     """
 
     def __init__(
@@ -65,8 +65,11 @@ class Rehearsal:
         actions: Mapping[int, Action],
         *,
         ended_cleanly: bool,
+        reasons: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self.strategy_id = entry.id
+        self.version = ""  # of the strategy, as the run keeps it; none before its first host begins
+        self.engine: Engine | None = None  # of the host there is
         self.unsent = 0  # requests that a host was killed too early to send
         self.same = 0
         self.difference: Difference | None = None
@@ -77,10 +80,10 @@ class Rehearsal:
         self._may_lose = history.diverged or not ended_cleanly
         self._names = names
         self._actions = actions
-        self._ledger = self._lane()
+        self._reasons = reasons
+        self.ledger = self._lane()
         for name in names:
-            self._ledger.broker.watch_series(name)
-        self._engine: Engine | None = None
+            self.ledger.broker.watch_series(name)
         self._hangs = False  # it does not come back from a record, until another host begins
         self._steps: list[Step] = []
 
@@ -109,9 +112,9 @@ class Rehearsal:
             if isinstance(change, Beginning) and self.difference is None:
                 self._begin(change)
         self._happened.clear()
-        if self._engine is not None and self.difference is None:
+        if self.engine is not None and self.difference is None:
             if not self._hangs:
-                self._engine.stop()
+                self.engine.stop()
             self._compare(may_lose=self._may_lose)
             self._nothing_left(NEVER)
         return self._take_steps()
@@ -129,7 +132,7 @@ class Rehearsal:
             self._go_ledger(rows)
 
     def _go_host(self, rows: Sequence[Record]) -> None:
-        engine = self._engine
+        engine = self.engine
         if engine is None or self._hangs:
             return
         try:
@@ -145,7 +148,7 @@ class Rehearsal:
 
     def _go_ledger(self, rows: Sequence[Record]) -> None:
         """Each of the journal's requests at its record."""
-        lane, first, at = self._ledger, rows[0][0], 0
+        lane, first, at = self.ledger, rows[0][0], 0
         while self._fed < len(self._recorded):
             request = self._recorded[self._fed]
             cut = request.cause_seq + 1 - first
@@ -164,31 +167,31 @@ class Rehearsal:
         if stop < change.stop:
             self._happened.appendleft(msgspec.structs.replace(change, seq=stop))
         seen = rows[at : stop - first]
-        if change.by_host and self._engine is not None:
-            self._engine.missed(stop)
+        if change.by_host and self.engine is not None:
+            self.engine.missed(stop)
         elif not change.by_host and seen:
             self._go_host(seen)
-        self._ledger.missed(stop)
+        self.ledger.missed(stop)
         return max(at, stop - first)
 
     # ------------------------------------------------------------------------------------------ the hosts
 
     def _begin(self, beginning: Beginning) -> None:
         """A host begins with what the ledger knows; the one before has done what is recorded of it."""
-        if self._engine is not None:
+        if self.engine is not None:
             unmatched = self.same < len(self._recorded) and (
                 self._recorded[self.same].cause_seq < beginning.seq
             )
             if (beginning.what == "reload" or unmatched) and not self._hangs:  # it was not killed
-                self._engine.stop()
+                self.engine.stop()
             self._hangs = False
             self._compare(may_lose=beginning.what == "restart")
             self._nothing_left(beginning.seq)
         if self.difference is not None:
             return
         lane = self._lane()
-        restore(lane, take_state(self._ledger))
-        self._engine = Engine(
+        restore(lane, take_state(self.ledger))
+        self.engine = Engine(
             self.strategy_id,
             load_strategy(kept_version(self._run, beginning.version, resolve(self._entry.path).name)),
             self._entry.params,
@@ -196,13 +199,15 @@ class Rehearsal:
             lambda _: None,
             wanted=self._entry.symbols,
             lane=lane,
+            reasons=self._reasons(),
         )
+        self.version = beginning.version
 
     def _compare(self, *, may_lose: bool) -> None:
         """What the host has made, with what is recorded; behind its last recorded request it `may_lose` some."""
-        assert self._engine is not None
+        assert self.engine is not None
         last = self._last_of_this_host()
-        for made in self._engine.take_requests():
+        for made in self.engine.take_requests():
             recorded = self._recorded[self.same] if self.same < last else None
             if recorded is None and may_lose:
                 self.unsent += 1

@@ -11,7 +11,8 @@ actions and a killed OrderManager are part of what is replayed; plain clients' o
 """
 
 import threading
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ from Recorder.tape_file import Records, TapeCursor
 from runtime.reporting import STATUS
 from trading_lib.control import read_actions
 
-CHUNK: Final = 1 << 14  # records at once
+CHUNK: Final = 1 << 14  # records at once …
+WATCHED: Final = 1 << 11  # … and when somebody looks on
 __all__ = ["Difference", "Replay", "ReplayResult", "Step", "replay"]
 
 
@@ -75,10 +77,19 @@ def replay(run: str | Path) -> ReplayResult:
 class Replay:
     """A replay as it goes: iterate once, in the order of the tape; then `result`.
 
+    `look(seq)` is called when all `rehearsals` have processed record `seq`: for each of `stops`, which ascend, and
+    some more. It returns False when it has seen enough. `reasons` makes what `ctx.no_trade` counts in.
     Raises NotARun, ConfigError, JournalError, NotATape, StrategyError, OSError.
     """
 
-    def __init__(self, run: str | Path) -> None:
+    def __init__(
+        self,
+        run: str | Path,
+        *,
+        stops: Sequence[int] = (),
+        look: Callable[[int], bool] | None = None,
+        reasons: Callable[[], dict[str, int]] = dict,
+    ) -> None:
         folder = Path(run)
         self._folder = folder
         known = manifest.read(folder)
@@ -88,20 +99,21 @@ class Replay:
             raise NotARun(f"{folder}: no journal.bin: an evaluation is repeated, not replayed")
         self._names: list[str] = list(known["symbols"])
         self._histories = read_histories(folder)
-        self._rehearsals = _rehearsals(folder, known, self._histories, self._names)
+        self.rehearsals = _rehearsals(folder, known, self._histories, self._names, reasons)
+        self._stops, self._look = stops, look
         self._records = 0
         self._stopped = ""
 
     @property
     def result(self) -> ReplayResult:
         """What was found so far."""
-        found = [each.difference for each in self._rehearsals if each.difference is not None]
+        found = [each.difference for each in self.rehearsals if each.difference is not None]
         return ReplayResult(
-            {each.strategy_id: each.same for each in self._rehearsals},
+            {each.strategy_id: each.same for each in self.rehearsals},
             self._records,
             min(found, key=lambda difference: difference.seq, default=None),
             self._stopped,
-            sum(each.unsent for each in self._rehearsals),
+            sum(each.unsent for each in self.rehearsals),
             self._histories.manual,
         )
 
@@ -115,15 +127,17 @@ class Replay:
                 raise KeyboardInterrupt
             rows: list[Any] = chunk.tolist()
             self._records += len(rows)
-            yield from self._in_order([each.step(rows) for each in self._rehearsals])
+            yield from self._in_order([each.step(rows) for each in self.rehearsals])
             if self.result.difference is not None:
+                return
+            if self._look is not None and not self._look(self._records - 1):
                 return
         if self._histories.began_anew and not self._stopped:
             self._stopped = self._from_here("the tape began anew")
         if self._histories.last_seq > self._records and not self._stopped:
             self._stopped = self._from_here("the recorded tape ends there, the journal does not")
         if not self._stopped:
-            yield from self._in_order([each.finish() for each in self._rehearsals])
+            yield from self._in_order([each.finish() for each in self.rehearsals])
 
     def _from_here(self, why: str) -> str:
         return f"not replayable: from seq {self._records} ({why})"
@@ -140,7 +154,7 @@ class Replay:
         """The tape from record 0 on, up to the first hole."""
         tape = TapeCursor(self._folder)
         try:
-            while len(chunk := tape.take(CHUNK)):
+            while len(chunk := tape.take(self._room())):
                 seqs = chunk["seq"]
                 holes = np.flatnonzero(seqs != np.arange(self._records, self._records + len(chunk)))
                 whole = int(holes[0]) if len(holes) else len(chunk)
@@ -152,9 +166,22 @@ class Replay:
         finally:
             tape.close()
 
+    def _room(self) -> int:
+        """How many records come next: up to the next stop."""
+        if self._look is None:
+            return CHUNK
+        following = bisect_left(self._stops, self._records)
+        if following == len(self._stops):
+            return WATCHED
+        return min(WATCHED, self._stops[following] + 1 - self._records)
+
 
 def _rehearsals(
-    folder: Path, known: dict[str, Any], histories: Histories, names: list[str]
+    folder: Path,
+    known: dict[str, Any],
+    histories: Histories,
+    names: list[str],
+    reasons: Callable[[], dict[str, int]],
 ) -> list[Rehearsal]:
     config = load_config(folder / "config.json", {})
     entries = {entry.id: entry for entry in config.Strategy.entries}
@@ -164,7 +191,9 @@ def _rehearsals(
     actions = read_actions(folder / "control.jsonl")
     clean = bool(known.get("ended")) and _saw_everything(folder)
     return [
-        Rehearsal(folder, config, entries[name], history, names, actions, ended_cleanly=clean)
+        Rehearsal(
+            folder, config, entries[name], history, names, actions, ended_cleanly=clean, reasons=reasons
+        )
         for name, history in sorted(histories.strategies.items())
     ]
 

@@ -48,7 +48,8 @@ class Trial:
     """Owns the engines. Raises StrategyError where a strategy's `init` does.
 
     `modules` are the loaded strategy files by id, `versions` their names in the run's folder; `names` the
-    symbols by slot, growing as the market names more. `log` keeps what strategies said.
+    symbols by slot, growing as the market names more. `log` keeps what strategies said. `reasons` makes what
+    a strategy's `ctx.no_trade` counts in.
     """
 
     def __init__(
@@ -57,14 +58,16 @@ class Trial:
         modules: Mapping[str, ModuleType],
         names: Sequence[str],
         versions: Mapping[str, str],
+        reasons: Callable[[], dict[str, int]] = dict,
     ) -> None:
         self.log: deque[str] = deque(maxlen=LINES_KEPT)
-        self._engines = [
-            _engine(config, entry, modules[entry.id], names, self.log) for entry in config.Strategy.entries
+        self.engines = [
+            _engine(config, entry, modules[entry.id], names, self.log, reasons())
+            for entry in config.Strategy.entries
         ]
         self._facts: list[JournalRecord] = [
             Note(engine.strategy_id, 0, STARTED, versions.get(engine.strategy_id, ""))
-            for engine in self._engines
+            for engine in self.engines
         ]
 
     def step(self, records: Records) -> list[JournalRecord]:
@@ -75,7 +78,7 @@ class Trial:
         columns = [records[name].tolist() for name in ("seq", "ts", "value", "slot", "kind")]
         seq, ts, value, slot, kind = columns
         facts, self._facts = self._facts, []
-        for engine in self._engines:
+        for engine in self.engines:
             engine.consume(zip(seq, ts, value, repeat(0), repeat(0), slot, kind, strict=False))
             self.log.extend(engine.take_lines())
             _collect(engine, facts)
@@ -84,7 +87,7 @@ class Trial:
     def finish(self) -> list[JournalRecord]:
         """The market has ended: call every `on_stop`; the facts that came of it."""
         facts: list[JournalRecord] = []
-        for engine in self._engines:
+        for engine in self.engines:
             engine.stop()
             self.log.extend(engine.take_lines())
             _collect(engine, facts)
@@ -105,12 +108,17 @@ class Trial:
                 engine.open_orders(),
                 engine.lane.travelling,
             )
-            for engine in self._engines
+            for engine in self.engines
         ]
 
 
 def _engine(
-    config: Config, entry: StrategyEntry, module: ModuleType, names: Sequence[str], log: deque[str]
+    config: Config,
+    entry: StrategyEntry,
+    module: ModuleType,
+    names: Sequence[str],
+    log: deque[str],
+    reasons: dict[str, int],
 ) -> Engine:
     return Engine(
         entry.id,
@@ -120,6 +128,7 @@ def _engine(
         log.append,
         wanted=entry.symbols,
         lane=opened_lane(config, entry.id, lambda _: None, account_every=config.OrderManager.account_every),
+        reasons=reasons,
     )
 
 

@@ -58,6 +58,7 @@ class Engine:
     `symbol_of(slot)` names a record's slot. `wanted`: the symbols the strategy is called for; empty: all but
     the series beside another one, as `X.MODEL` is beside `X`, which are no prices to trade at.
     `wall` stamps orders for measuring latency, nothing else. `warn` hears of the strategy's exceptions.
+    `reasons` is where `ctx.no_trade` counts.
     Raises StrategyError when `init` fails; so does `consume`, at an epoch.
     """
 
@@ -72,6 +73,7 @@ class Engine:
         wanted: Iterable[str] = (),
         lane: Lane | None = None,
         wall: Callable[[], int] = _no_clock,
+        reasons: dict[str, int] | None = None,
     ) -> None:
         self.strategy_id = strategy_id
         self.params = {**_declared(strategy), **params}
@@ -92,7 +94,7 @@ class Engine:
         self._symbol_of = symbol_of
         self._warn = warn
         self._wall = wall
-        self._reasons: dict[str, int] = {}  # of `ctx.no_trade`
+        self._reasons = {} if reasons is None else reasons
         self._wanted = frozenset(wanted or getattr(strategy, "SYMBOLS", ()))
         self._names: list[str] = []
         self._skipped: set[str] = set()  # symbols the strategy is not called for
