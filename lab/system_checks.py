@@ -80,6 +80,10 @@ def check_ports(config: Config) -> Iterator[Finding]:
         if fault:
             taken = True
             yield error(key, f"{host}:{port}: {fault}{_listener(port)}", "stop that, or choose another port")
+    dashboard = config.Dashboard
+    if dashboard.enabled and (fault := _cannot_listen(dashboard.host, dashboard.port)):
+        where = f"{dashboard.host}:{dashboard.port}: {fault}{_listener(dashboard.port)}"
+        yield warning("Dashboard.port", where, "a run goes on without its dashboard")
     if not taken:
         yield ok("ports", ", ".join(str(port) for _, port in wanted.values()) + " are free")
 

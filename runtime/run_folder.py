@@ -24,8 +24,8 @@ def open_run_folder(config: Config, run_id: str) -> Path:
     """The run's folder, complete: made if this is the first part of the run to ask. Raises OSError."""
     folder = run_folder(config, run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    if config.run.hide_seed:
-        folder.chmod(0o700)  # who knows the seed knows the market's future
+    if config.run.hide_seed or config.Dashboard.token is not None:
+        folder.chmod(0o700)  # who knows the seed knows the market's future; who knows the token may look on
     _write_once(folder / "token", secrets.token_hex(TOKEN_BYTES).encode(), 0o600)
     _write_once(folder / CONFIG_NAME, to_json(config), 0o644)
     return folder

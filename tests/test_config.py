@@ -264,6 +264,15 @@ PORT = "expected a whole number at least 1 and at most 65535"
             {"Strategy": {"strategies": [{"id": "a", "path": "x", "symbols": ["ok", "not ok"]}]}},
             "Strategy.strategies[0].symbols[1] = 'not ok': expected text like",
         ),
+        ({"Dashboard": {"token": "short"}}, "Dashboard.token = 'short': expected text like ^[A-Za-z0-9_"),
+        ({"Dashboard": {"token": "a token in words"}}, "Dashboard.token = 'a token in words': expected "),
+        ({"Dashboard": {"hosts": ["lab", "a/b"]}}, "Dashboard.hosts[1] = 'a/b': expected text like ^["),
+        ({"Dashboard": {"host": ""}}, "Dashboard.host = '': expected text like ^["),
+        (
+            {"Dashboard": {"history_s": 1}},
+            "Dashboard.history_s = 1: expected a number at least 5 and at most",
+        ),
+        ({"Dashboard": {"max_streams": 0}}, "Dashboard.max_streams = 0: expected a whole number at least 1"),
         (
             {"OrderManager": {"risk": {"max_order_qty": 0}}},
             "OrderManager.risk.max_order_qty = 0: expected a ",
@@ -296,6 +305,8 @@ def test_a_value_that_is_not_allowed_is_named_with_what_is(changes: dict[str, An
         ),
         ({"Gateway": {"news_port": 8000}}, "Gateway.md_port and Gateway.news_port are both 8000"),
         ({"OrderManager": {"port": 8001}}, "Gateway.news_port and OrderManager.port are both 8001"),
+        ({"Gateway": {"md_port": 8080}}, "Dashboard.port and Gateway.md_port are both 8080"),
+        ({"Dashboard": {"port": 9002}}, "Dashboard.port and OrderBook.control_port are both 9002"),
         ({"run": {"start": "yesterday"}}, "run.start = 'yesterday': expected an ISO 8601 time from 1970"),
         ({"run": {"start": "1969-12-31T23:59:59Z"}}, "run.start = '1969-12-31T23:59:59Z': expected an ISO"),
         ({"run": {"start": "2300-01-01"}}, "run.start = '2300-01-01': expected an ISO 8601 time from 1970"),
@@ -311,6 +322,17 @@ def test_only_loopback_may_be_listened_on(section: str, host: str) -> None:
     assert refusal(**{section: {"host": host}}).startswith(
         f"config.json: {section}.host = {host!r}: only loopback addresses"
     )
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "lab.example.com"])
+def test_beyond_loopback_the_dashboard_listens_only_with_a_token(host: str) -> None:
+    text = f"config.json: Dashboard.host = {host!r}: beyond loopback (127.0.0.1, localhost, ::1) only with a "
+    assert refusal(Dashboard={"host": host}).startswith(f"{text}Dashboard.token")
+    assert parsed(Dashboard={"host": host, "token": "0123456789abcdef"}).Dashboard.host == host
+
+
+def test_a_dashboard_that_is_off_needs_no_port() -> None:
+    parsed(Gateway={"md_port": 8080}, Dashboard={"enabled": False})
 
 
 @pytest.mark.parametrize(

@@ -198,11 +198,11 @@ class Session:
         self.folder = folder / "algosim"
         self._outputs = folder
         self.segment = segment_name()
-        self._instead = {name: str(free_port()) for name in ("8000", "8001", "9000", "9001", "9002")}
+        self._instead = {name: str(free_port()) for name in ("8000", "8001", "9000", "9001", "9002", "8080")}
         self._instead |= {"market_prices": self.segment, "my_prices": f"{self.segment}-mine"}
         shutil.copytree(ROOT, self.folder, ignore=shutil.ignore_patterns(*NOT_COPIED))
         for file in (
-            self.folder / "config.py",
+            *(self.folder / "configuration").glob("*.py"),
             self.folder / "config.json",
             *self.folder.glob("examples/*.py"),
         ):
@@ -215,7 +215,12 @@ class Session:
         (tools / "sim").write_text(f"#!{sys.executable}\nimport sys\n{SIM}")
         (tools / "sim").chmod(0o755)
         path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
-        self._env = os.environ | {"PATH": path, "ALGOSIM_PURE_PYTHON": "1", "PYTHONUNBUFFERED": "1"}
+        self._env = os.environ | {
+            "PATH": path,
+            "ALGOSIM_PURE_PYTHON": "1",
+            "ALGOSIM_Dashboard__enabled": "false",  # one process less
+            "PYTHONUNBUFFERED": "1",
+        }
         self._terminals: list[Terminal] = []
         self._system: Terminal | None = None
         self.printed = ""
@@ -223,7 +228,9 @@ class Session:
     def adapted(self, text: str) -> str:
         """With the session's ports and names in place of the usual ones."""
         return re.sub(
-            r"\b(8000|8001|9000|9001|9002|market_prices|my_prices)\b", lambda m: self._instead[m[0]], text
+            r"\b(8000|8001|8080|9000|9001|9002|market_prices|my_prices)\b",
+            lambda m: self._instead[m[0]],
+            text,
         )
 
     def open(self, command: list[str]) -> Terminal:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LAYERS = (  # low to high: a layer may import the ones before it
     {"trading_lib"},
-    {"config", "logger", "shared_memory_utils", "shared_memory", "runtime"},
+    {"config", "configuration", "logger", "shared_memory_utils", "shared_memory", "runtime"},
     {"Gateway", "OrderBook", "Strategy", "OrderManager", "Analytics", "Recorder"},
     {"main", "cli", "Dashboard", "lab"},
 )
@@ -21,7 +21,12 @@ FACES = (
     *("OrderManager.client", "OrderManager.models", "OrderBook.control_client"),
     *("OrderManager.journal", "OrderManager.records"),  # what it leaves in a file, for who reads it there
 )
-ONLY = {"trading_lib": set[str](), "shared_memory": {"trading_lib"}, "strategies": {"trading_lib"}}
+ONLY = {
+    "trading_lib": set[str](),
+    "configuration": {"trading_lib"},
+    "shared_memory": {"trading_lib"},
+    "strategies": {"trading_lib"},
+}
 EXEMPT = {"test", "tests", "testing", "benchmarks", "examples", "conftest"}  # may import anything, by nobody
 NOT_OURS = {"runs", "logs", "node_modules", "__pycache__"}
 # `trading_lib` is a pure library: no sockets, no processes.

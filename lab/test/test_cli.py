@@ -315,6 +315,15 @@ def test_doctor_of_a_configuration_knows_ports_segments_data_and_strategies(tmp_
     assert segments(name) == []
 
 
+def test_to_doctor_a_busy_port_of_the_dashboard_is_a_warning_for_the_run_goes_on(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        tree = system_config(tmp_path, Dashboard={"enabled": True, "port": port})
+        found = sim("doctor", write_config(tmp_path, tree))
+    assert found.exit_code == 0, found.output
+    assert f"Dashboard.port: 127.0.0.1:{port}: Address already in use" in found.output
+
+
 def test_doctor_of_a_bad_configuration_says_what_load_says(tmp_path: Path) -> None:
     done = sim("doctor", write_config(tmp_path, {"symbols": []}))
     assert done.exit_code == 3

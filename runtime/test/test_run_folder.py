@@ -76,6 +76,12 @@ def test_the_folder_of_a_run_whose_seed_is_hidden_is_for_its_owner_alone(config:
     assert stat.S_IMODE(open_run_folder(hidden, "run-1").stat().st_mode) == 0o700
 
 
+def test_the_folder_of_a_run_with_a_dashboard_token_is_for_its_owner_alone(config: Config) -> None:
+    dashboard = msgspec.structs.replace(config.Dashboard, token="0123456789abcdef")
+    folder = open_run_folder(msgspec.structs.replace(config, Dashboard=dashboard), "run-1")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def test_the_folder_of_a_run_that_never_began_is_removed_and_any_other_stays(tmp_path: Path) -> None:
     config = parse_config(b'{"symbols": ["AAPL"]}')
     config = msgspec.structs.replace(
