@@ -6,7 +6,7 @@ a restart) finds the position and the open orders that it found then; the host's
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class Rehearsal:
     """Owns engine and lanes. Raises StrategyError when a version cannot be loaded or its `init` fails.
 
     `actions` are the operator's, by id. `ended_cleanly`: at the run's end the host had seen every record; else
-    what it makes after its last recorded request may be missing there. `reasons` makes what `ctx.no_trade` counts in.
+    what it makes after its last recorded request may be missing there. `engine` makes its hosts' engines.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Rehearsal:
         actions: Mapping[int, Action],
         *,
         ended_cleanly: bool,
-        reasons: Callable[[], dict[str, int]] = dict,
+        engine: type[Engine] = Engine,
     ) -> None:
         self.strategy_id = entry.id
         self.version = ""  # of the strategy, as the run keeps it; none before its first host begins
@@ -80,7 +80,7 @@ class Rehearsal:
         self._may_lose = history.diverged or not ended_cleanly
         self._names = names
         self._actions = actions
-        self._reasons = reasons
+        self._make_engine = engine
         self.ledger = self._lane()
         for name in names:
             self.ledger.broker.watch_series(name)
@@ -191,7 +191,7 @@ class Rehearsal:
             return
         lane = self._lane()
         restore(lane, take_state(self.ledger))
-        self.engine = Engine(
+        self.engine = self._make_engine(
             self.strategy_id,
             load_strategy(kept_version(self._run, beginning.version, resolve(self._entry.path).name)),
             self._entry.params,
@@ -199,7 +199,6 @@ class Rehearsal:
             lambda _: None,
             wanted=self._entry.symbols,
             lane=lane,
-            reasons=self._reasons(),
         )
         self.version = beginning.version
 

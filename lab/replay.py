@@ -28,6 +28,7 @@ from Recorder.run_files import NotARun
 from Recorder.tape_file import Records, TapeCursor
 from runtime.reporting import STATUS
 from trading_lib.control import read_actions
+from trading_lib.engine import Engine
 
 CHUNK: Final = 1 << 14  # records at once …
 WATCHED: Final = 1 << 11  # … and when somebody looks on
@@ -78,7 +79,8 @@ class Replay:
     """A replay as it goes: iterate once, in the order of the tape; then `result`.
 
     `look(seq)` is called when all `rehearsals` have processed record `seq`: for each of `stops`, which ascend, and
-    some more. It returns False when it has seen enough. `reasons` makes what `ctx.no_trade` counts in.
+    some more. It returns False when it has seen enough. `engine` makes the engines.
+
     Raises NotARun, ConfigError, JournalError, NotATape, StrategyError, OSError.
     """
 
@@ -88,7 +90,7 @@ class Replay:
         *,
         stops: Sequence[int] = (),
         look: Callable[[int], bool] | None = None,
-        reasons: Callable[[], dict[str, int]] = dict,
+        engine: type[Engine] = Engine,
     ) -> None:
         folder = Path(run)
         self._folder = folder
@@ -99,7 +101,7 @@ class Replay:
             raise NotARun(f"{folder}: no journal.bin: an evaluation is repeated, not replayed")
         self._names: list[str] = list(known["symbols"])
         self._histories = read_histories(folder)
-        self.rehearsals = _rehearsals(folder, known, self._histories, self._names, reasons)
+        self.rehearsals = _rehearsals(folder, known, self._histories, self._names, engine)
         self._stops, self._look = stops, look
         self._records = 0
         self._stopped = ""
@@ -181,7 +183,7 @@ def _rehearsals(
     known: dict[str, Any],
     histories: Histories,
     names: list[str],
-    reasons: Callable[[], dict[str, int]],
+    engine: type[Engine],
 ) -> list[Rehearsal]:
     config = load_config(folder / "config.json", {})
     entries = {entry.id: entry for entry in config.Strategy.entries}
@@ -191,9 +193,7 @@ def _rehearsals(
     actions = read_actions(folder / "control.jsonl")
     clean = bool(known.get("ended")) and _saw_everything(folder)
     return [
-        Rehearsal(
-            folder, config, entries[name], history, names, actions, ended_cleanly=clean, reasons=reasons
-        )
+        Rehearsal(folder, config, entries[name], history, names, actions, ended_cleanly=clean, engine=engine)
         for name, history in sorted(histories.strategies.items())
     ]
 

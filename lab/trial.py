@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from config import Config, StrategyEntry, resolve
+from config import Config, resolve
 from OrderManager.records import STARTED, JournalRecord, Note, Taken
 from OrderManager.recovery import final_money
 from Recorder.tape_file import Records
@@ -48,8 +48,8 @@ class Trial:
     """Owns the engines. Raises StrategyError where a strategy's `init` does.
 
     `modules` are the loaded strategy files by id, `versions` their names in the run's folder; `names` the
-    symbols by slot, growing as the market names more. `log` keeps what strategies said. `reasons` makes what
-    a strategy's `ctx.no_trade` counts in.
+    symbols by slot, growing as the market names more. `log` keeps what strategies said. `engine` makes the
+    engines.
     """
 
     def __init__(
@@ -58,11 +58,19 @@ class Trial:
         modules: Mapping[str, ModuleType],
         names: Sequence[str],
         versions: Mapping[str, str],
-        reasons: Callable[[], dict[str, int]] = dict,
+        engine: type[Engine] = Engine,
     ) -> None:
         self.log: deque[str] = deque(maxlen=LINES_KEPT)
         self.engines = [
-            _engine(config, entry, modules[entry.id], names, self.log, reasons())
+            engine(
+                entry.id,
+                modules[entry.id],
+                entry.params,
+                names.__getitem__,
+                self.log.append,
+                wanted=entry.symbols,
+                lane=_own_lane(config, entry.id),
+            )
             for entry in config.Strategy.entries
         ]
         self._facts: list[JournalRecord] = [
@@ -112,24 +120,8 @@ class Trial:
         ]
 
 
-def _engine(
-    config: Config,
-    entry: StrategyEntry,
-    module: ModuleType,
-    names: Sequence[str],
-    log: deque[str],
-    reasons: dict[str, int],
-) -> Engine:
-    return Engine(
-        entry.id,
-        module,
-        entry.params,
-        names.__getitem__,
-        log.append,
-        wanted=entry.symbols,
-        lane=opened_lane(config, entry.id, lambda _: None, account_every=config.OrderManager.account_every),
-        reasons=reasons,
-    )
+def _own_lane(config: Config, strategy_id: str) -> Lane:
+    return opened_lane(config, strategy_id, lambda _: None, account_every=config.OrderManager.account_every)
 
 
 def opened_lane(
