@@ -10,6 +10,7 @@ from shared_memory_utils import RECORD, TapeReader
 from Strategy.messages import Status
 from Strategy.order_link import OrderLink
 from Strategy.pulse import Pulse
+from Strategy.trace import EVERY_S, Tracer, shown
 from trading_lib.engine import Engine
 
 BATCH: Final = 256  # records between two sends of orders, at most; the first batch is one
@@ -17,13 +18,15 @@ BATCH_S: Final = 0.002  # a batch that took longer makes the next one half as lo
 ROUND_S: Final = 0.05  # so often a host looks round, busy or asleep (order link, messages)
 PROGRESS_S: Final = 0.02  # the ledger hears at least so often how far the host is, while the tape moves …
 OPEN_SOONER_S: Final = 0.018  # … and so much sooner while an order is open: every 2 ms
+PARTS_SHOWN: Final = 8  # of an indicator's value
 DRAIN_S: Final = 0.2  # for what is on the tape when stopping; the rest is counted
 
 
 class Host:
     """Runs an engine on a tape. Owns none of what it is given.
 
-    `budget` is what one record may cost, seconds; `rest` how long it sleeps between two batches.
+    `budget` is what one record may cost, seconds; `rest` how long it sleeps between two batches; `trace_every`
+    how long after a sample of the indicators the next one is due.
     """
 
     def __init__(
@@ -35,10 +38,12 @@ class Host:
         *,
         budget: float,
         rest: float = 0.0,
+        trace_every: float = EVERY_S,
     ) -> None:
         self.tape = tape
         self.engine = engine
         self.link = link
+        self.trace = Tracer(trace_every)
         self._pulse = pulse
         pulse.next_seq = tape.cursor
         self._budget = budget
@@ -98,7 +103,10 @@ class Host:
             self.tell()
         else:
             self._tell_sometimes()
-        took = time.monotonic() - began
+        now = time.monotonic()
+        took = now - began
+        if now >= self.trace.due:
+            self.trace.sample(now, engine.lane.ts, engine.indicator_values())
         if took > BATCH_S:
             self._slow(took, count)
         elif self._batch < BATCH:
@@ -165,12 +173,7 @@ class Host:
             slowest_ms=self._slowest * 1000,
             counters=dict(link.counters),
             why=engine.why_no_trade(),
-            indicators={label: _shown(value) for label, value in engine.indicator_values().items()},
+            indicators={
+                label: shown(value, PARTS_SHOWN) for label, value in engine.indicator_values().items()
+            },
         )
-
-
-def _shown(value: object) -> object:
-    """An indicator's value as it may leave the worker: whatever user code has made of it."""
-    if isinstance(value, tuple):
-        return [_shown(part) for part in value[:8]]
-    return float(value) if isinstance(value, int | float) else None

@@ -1,12 +1,24 @@
 """What the Strategy, its zygote and its workers say to each other. What comes from a worker may be forged.
 
 zygote   ← Fork                                    → Forked, Exited
-worker   ← Join, Session, Leave                    → Locked, Loaded, Failed, Started, Lost, Lines, Status, Left
+worker   ← Join, Session, Leave                    → Locked, Loaded, Failed, Started, Lost, Lines, Status, Traced,
+                                                     Left
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
+
+TRACED: Final = 16  # indicators, the first that a strategy makes
+TRACED_PARTS: Final = 4  # of the value of one that has several
+TRACED_CHARS: Final = 80  # of one's name
+TRACED_SAMPLES: Final = 64  # of one strategy between two statuses
+
+Value = float | Annotated[list[float | None], Meta(max_length=TRACED_PARTS)] | None  # None: not warm
+Sample = tuple[  # event time, ns, and the values
+    Annotated[str, Meta(pattern=r"^[0-9]{1,19}\Z")], Annotated[list[Value], Meta(max_length=TRACED)]
+]
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -134,13 +146,21 @@ class Status(Message, frozen=True):
     indicators: dict[str, Any] = {}
 
 
+class Traced(Message, frozen=True):
+    """Values of its indicators since the last one, each sample with those of the first `names` there were."""
+
+    names: Annotated[list[Annotated[str, Meta(max_length=TRACED_CHARS)]], Meta(max_length=TRACED)]
+    samples: Annotated[list[Sample], Meta(max_length=TRACED_SAMPLES)]
+    dropped: Annotated[int, Meta(ge=0)]  # samples that were too many
+
+
 class Left(Message, frozen=True):
     """It has seen every record before `next_seq`, and the ledger has all it sent."""
 
     next_seq: int
 
 
-FromWorker = Locked | Loaded | Failed | Started | Lost | Lines | Status | Left
+FromWorker = Locked | Loaded | Failed | Started | Lost | Lines | Status | Traced | Left
 FromZygote = Forked | Exited
 
 MAX_MESSAGE: Final = 16 << 20  # bytes; a lane with 10,000 open orders is 2 MB

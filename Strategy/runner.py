@@ -39,9 +39,11 @@ from Strategy.messages import (
     Session,
     Started,
     Status,
+    Traced,
 )
 from Strategy.nursery import Nursery, WorkerHandle
 from Strategy.printed import Printed
+from Strategy.trace import Trace
 from Strategy.watchdog import Watchdog
 from trading_lib.order_wire import Welcome
 
@@ -106,6 +108,7 @@ class Runner:
         self.slow = ""  # where a slow strategy was seen
         self._before = Status()  # of workers that are gone
         self._printed = Printed(entry.id, log)
+        self._trace = Trace(len(section.entries))
         self._watchdog = Watchdog(section.budget_ms / 1000)
         self._loading_watchdog = Watchdog(section.budget_ms / 1000)
 
@@ -278,6 +281,9 @@ class Runner:
                 if worker is self._worker and not self._taking_over:
                     self._log.info("order link of %s lost: %s", self.entry.id, why)
                     self._dialer.call(Call(self._token, "again", told))
+            case Traced():
+                if worker is self._worker:
+                    self._trace.add(message)
             case Left(next_seq):
                 self._left(worker, next_seq)
             case Lines(level, lines):
@@ -485,7 +491,7 @@ class Runner:
         return max(0, tail - seen), max(0, time.time_ns() - oldest[BOOKED]) if oldest is not None else 0
 
     def status(self) -> dict[str, Any]:
-        """For the supervisor."""
+        """For the supervisor: counts so far, and what was traced since the last call."""
         counts, worker = self.counts, self._worker
         lag, behind_ns = self._lag()
         denials = dict(worker.denials.counts) if worker is not None and worker.denials is not None else {}
@@ -503,6 +509,9 @@ class Runner:
             "denied_calls": denials,
             "not_enforced": worker.missing if worker is not None else (),
             "lines_dropped": self._printed.dropped,
+            "trace_names": self._trace.names,
+            "trace": self._trace.take(),
+            "trace_dropped": self._trace.dropped,
             **msgspec.structs.asdict(counts),
         }
 

@@ -43,6 +43,7 @@ from Strategy.messages import (
 )
 from Strategy.order_link import OrderLink
 from Strategy.pulse import Pulse
+from Strategy.trace import interval
 from trading_lib.control import Action, parse_actions
 from trading_lib.engine import Engine
 from trading_lib.lane import Lane
@@ -162,6 +163,7 @@ class Worker:
             self._pulse,
             budget=section.budget_ms / 1000,
             rest=_rest(self._config),
+            trace_every=interval(len(section.entries)),
         )
         self._link.join(connection, join.rest, lane.executions, join.next_seq)
         self._channel.send(Started(join.next_seq))
@@ -180,7 +182,7 @@ class Worker:
         if time.monotonic() >= self._status_due:
             self._status_due = time.monotonic() + STATUS_S
             if not self._channel.unsent:  # the parent has taken the last one: it gets the newest, not all
-                self._channel.send(host.status())
+                self._say_status(host)
         self._channel.flush()
         if self._link.diverged and self._leave is None:
             time.sleep(ROUND_S)
@@ -194,7 +196,7 @@ class Worker:
         self._link.drain(HANDOVER_S if handover else FAREWELL_S)
         self._link.close(farewell=not handover)
         self._say_lines(host.engine.take_lines())
-        self._channel.send(host.status())
+        self._say_status(host)
         self._channel.send(Left(self._tape.cursor))
         self._linger()
 
@@ -217,6 +219,11 @@ class Worker:
                 self._leave = message
             case Join():
                 raise ChannelClosed("a second lane")
+
+    def _say_status(self, host: Host) -> None:
+        self._channel.send(host.status())
+        if (traced := host.trace.take()) is not None:
+            self._channel.send(traced)
 
     def _lost(self, told: int, why: str) -> None:
         self._channel.send(Lost(told, why))
