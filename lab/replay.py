@@ -156,7 +156,7 @@ class Replay:
         """The tape from record 0 on, up to the first hole."""
         tape = TapeCursor(self._folder)
         try:
-            while len(chunk := tape.take(self._room())):
+            while len(chunk := tape.take(CHUNK if self._look is None else room(self._stops, self._records))):
                 seqs = chunk["seq"]
                 holes = np.flatnonzero(seqs != np.arange(self._records, self._records + len(chunk)))
                 whole = int(holes[0]) if len(holes) else len(chunk)
@@ -168,14 +168,11 @@ class Replay:
         finally:
             tape.close()
 
-    def _room(self) -> int:
-        """How many records come next: up to the next stop."""
-        if self._look is None:
-            return CHUNK
-        following = bisect_left(self._stops, self._records)
-        if following == len(self._stops):
-            return WATCHED
-        return min(WATCHED, self._stops[following] + 1 - self._records)
+
+def room(stops: Sequence[int], done: int) -> int:
+    """How many records come next, after `done`, where somebody looks on: up to the next of `stops`."""
+    following = bisect_left(stops, done)
+    return min(WATCHED, stops[following] + 1 - done) if following < len(stops) else WATCHED
 
 
 def _rehearsals(
