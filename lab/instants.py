@@ -11,7 +11,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,6 @@ from runtime.part import EXIT_OK
 from trading_lib.strategy_file import StrategyError
 
 SYMBOLS: Final = 8  # whose prices are given
-LONGEST_REASON: Final = 200  # characters of a strategy's own words
 MOST: Final = 10_000  # instants: some MB
 LIMIT_S: Final = 60.0
 SAY_S: Final = 0.2  # between two lines of progress
@@ -149,7 +149,7 @@ class _Making:
     def _in_time(self) -> bool:
         if time.monotonic() < self._deadline:
             return True
-        self._notes.append(f"more than {self._limit_s:g} s were not given to it")
+        self._notes.append(f"not all of it was done within {self._limit_s:g} s")
         return False
 
     def _note_recorded(self, accounts: RecordedAccounts) -> None:
@@ -188,7 +188,7 @@ def _seen(performer: Performer) -> StrategyAt:
         money.positions,
         performer.version,
         engine.indicators(),
-        str(engine.said.last)[:LONGEST_REASON],
+        engine.why,
         engine.said.seq,
         order_seq,
         exact=True,
@@ -229,16 +229,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--instants", type=int, default=1000, metavar="N", help=f"so many, at most {MOST}")
     parser.add_argument("--limit-s", type=float, default=LIMIT_S, metavar="S", help="the time it may take")
     arguments = parser.parse_args(argv)
-    result = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what strategies print is no part of it
     try:
-        found = instants(arguments.run, arguments.instants, limit_s=arguments.limit_s, progress=_Told())
+        with _output_aside():
+            found = instants(arguments.run, arguments.instants, limit_s=arguments.limit_s, progress=_Told())
     except (NotARun, NotATape, OSError) as fault:
         print(fault, file=sys.stderr)
         return EXIT_DATA
-    with os.fdopen(result, "wb") as file:
-        file.write(msgspec.json.encode(found) + b"\n")
+    print(msgspec.json.encode(found).decode())
     return EXIT_OK
+
+
+@contextmanager
+def _output_aside() -> Iterator[None]:
+    """What is printed meanwhile, by whatever means, goes to standard error: it is no part of the result."""
+    sys.stdout.flush()
+    result = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(result, 1)
+        os.close(result)
 
 
 if __name__ == "__main__":

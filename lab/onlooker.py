@@ -25,6 +25,7 @@ from trading_lib.engine import Engine
 from trading_lib.lane import Lane
 
 INDICATORS: Final = 16  # of one strategy, the first it made
+LONGEST_REASON: Final = 200  # characters of a strategy's own words
 PARTS: Final = 8  # of an indicator with several values
 
 
@@ -48,6 +49,13 @@ class WatchedEngine(Engine):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self.said = LastReason(lambda: self.at)
         super().__init__(*arguments, reasons=self.said, **named)
+
+    @property
+    def why(self) -> str:
+        """The reason that was given last, as text that can be written."""
+        last: object = self.said.last  # user code may give anything
+        text = last if isinstance(last, str) else type(last).__name__
+        return text[:LONGEST_REASON].encode("utf-8", "backslashreplace").decode()
 
     def indicators(self) -> dict[str, Any]:
         """The first INDICATORS of its indicators, each with its latest value: a number, several, or None."""
@@ -119,4 +127,7 @@ def plain(value: object) -> Any:
     """An indicator's value as JSON has it: whatever user code has made of it."""
     if isinstance(value, tuple):
         return [plain(part) for part in value[:PARTS]]
-    return float(value) if isinstance(value, int | float) and isfinite(value) else None
+    try:
+        return float(value) if isinstance(value, int | float) and isfinite(value) else None
+    except OverflowError:  # a whole number beyond any float
+        return None
