@@ -12,6 +12,7 @@ an action on the market where the Gateway has put it into the feed.
 import contextlib
 import hmac
 import socket
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -21,7 +22,7 @@ from OrderBook.feed_handler import FeedHandler
 from OrderBook.forwarding import Answer, Forwarding, Refused
 from OrderBook.order_book import OrderBook
 from runtime.loop import READ, WRITE, EventLoop, accept, listen
-from trading_lib.control import Costs, FeedAction, MarketAction, OperatorAction
+from trading_lib.control import Costs, FeedAction, MarketAction, OperatorAction, Params
 
 HOST: Final = "127.0.0.1"
 MAX_CLIENTS: Final = 16  # one more takes the place of one that has shown no token yet, or is refused
@@ -75,7 +76,7 @@ class _Client:
 
 
 class ControlPort:
-    """Owns the port and its clients, not the log. Raises PortInUse."""
+    """Owns the port and its clients, not the log. `strategies` are the ids there are. Raises PortInUse."""
 
     def __init__(
         self,
@@ -85,6 +86,7 @@ class ControlPort:
         log: ControlLog,
         token: str,
         port: int,
+        strategies: Collection[str],
     ) -> None:
         self._loop = loop
         self._order_book = order_book
@@ -92,6 +94,7 @@ class ControlPort:
         self._log = log
         self._forwarding = Forwarding(order_book, feed, log)
         self._token = token.encode()
+        self._strategies = strategies
         self._clients: list[_Client] = []
         self.counters = self._forwarding.counters
         self._socket = listen(HOST, port, "OrderBook.control_port")
@@ -194,6 +197,8 @@ class ControlPort:
         """Log an action, put its mark at the head of the tape, and do what is the OrderBook's own."""
         if isinstance(action, FeedAction) and not self._feed.connected:
             raise Refused("there is no connection to a Gateway")
+        if isinstance(action, Params) and action.strategy not in self._strategies:
+            raise BadAction(f"no strategy {action.strategy!r} here, only {', '.join(self._strategies)}")
         number = self._log.append(action)
         seq = self._order_book.control(number)
         self._order_book.tape.ring()

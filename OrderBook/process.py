@@ -88,7 +88,8 @@ def open_control(
     except DamagedControlLog as fault:
         raise CannotStart(str(fault)) from None
     stack.callback(log.close)
-    port = ControlPort(loop, order_book, feed, log, token, config.OrderBook.control_port)
+    strategies = [entry.id for entry in config.Strategy.entries]
+    port = ControlPort(loop, order_book, feed, log, token, config.OrderBook.control_port, strategies)
     stack.callback(port.close)
     return port
 

@@ -14,7 +14,8 @@ def control(
         str,
         typer.Argument(
             help="pause, resume, speed X, reset [SEED], model NAME=VALUE …, costs NAME=VALUE …, "
-            "cancel strategy=ID client_order_id=ID, kill-switch [STRATEGY], drop-feed."
+            "cancel strategy=ID client_order_id=ID, kill-switch [STRATEGY], drop-feed, "
+            "params STRATEGY NAME=VALUE …, hot-reload true|false."
         ),
     ],
     words: Annotated[

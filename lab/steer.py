@@ -19,7 +19,14 @@ POSITIONAL: Final = {
     "speed": "speed",
     "reset": "seed",
     "kill_switch": "strategy",
+    "params": "strategy",
+    "hot_reload": "on",
 }  # what may stand without its name
+
+TABLES: Final = {
+    "model": ("changes", ()),
+    "params": ("params", ("strategy",)),
+}  # whose words go into a table of names, but for its own
 
 KINDS: Final = tuple(str(kind.__struct_config__.tag) for kind in get_args(OperatorAction))
 
@@ -52,14 +59,18 @@ def action_of(name: str, words: Sequence[str]) -> OperatorAction:
             fields[POSITIONAL[kind]] = parameter(f"x={word}")[1]
         else:
             raise UnknownAction(f"{word!r}: expected NAME=VALUE")
-    tree = {"action": kind, "changes": fields} if kind == "model" else {"action": kind, **fields}
+    if kind in TABLES:
+        table, own = TABLES[kind]
+        named = {key: fields.pop(key) for key in own if key in fields}
+        fields = {**named, table: fields}
+    tree = {"action": kind, **fields}
     try:
         action: OperatorAction = msgspec.convert(tree, OperatorAction)
     except msgspec.ValidationError as fault:
         raise UnknownAction(f"{name}: {fault}") from None
     known = action.__struct_fields__
     unknown = fields.keys() - set(known)
-    if unknown and kind != "model":
+    if unknown:
         raise UnknownAction(f"{name} knows no {min(unknown)!r}, only {', '.join(known) or 'itself'}")
     return action
 

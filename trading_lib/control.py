@@ -6,10 +6,11 @@ record's value is the line's `id`. Each has an owner, who alone takes notice of 
     Action          the lanes, at the record: it stands at the head of the tape
     MarketAction    the Gateway, which puts the record into its feed where the action takes effect
     FeedAction      the OrderBook, at once; the record stands at the head of the tape
+    StrategyAction  the Strategy, as soon as it reads the line; the record stands at the head of the tape
 """
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +21,8 @@ OrderId = Annotated[
 ]  # `<tape seq>.<k>`: two numbers of 19 digits at most
 BasisPoints = Annotated[float, Meta(ge=0, le=1000)]
 Amount = Annotated[float, Meta(ge=0, le=1e9)]
+ParamName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
+MAX_PARAMS: Final = 4096  # bytes of one change, as JSON: a line of the file stays far below 64 KiB
 
 
 class KillSwitch(msgspec.Struct, frozen=True, kw_only=True, tag="kill_switch", tag_field="action"):
@@ -78,6 +81,23 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, tag="model", tag_field="a
     ]
 
 
+class Params(msgspec.Struct, frozen=True, kw_only=True, tag="params", tag_field="action"):
+    """Run a strategy with other parameters from here on; those that are not named stay as they are."""
+
+    strategy: StrategyId
+    params: Annotated[dict[ParamName, Any], Meta(min_length=1, max_length=64)]
+
+    def __post_init__(self) -> None:
+        if len(msgspec.json.encode(self.params)) > MAX_PARAMS:
+            raise ValueError(f"params: more than {MAX_PARAMS:,} bytes")
+
+
+class HotReload(msgspec.Struct, frozen=True, kw_only=True, tag="hot_reload", tag_field="action"):
+    """Whether a strategy file that is saved runs at once, from here on."""
+
+    on: bool
+
+
 class DropFeed(msgspec.Struct, frozen=True, tag="drop_feed", tag_field="action"):
     """Hang up the connection to the Gateway, to see what happens: it is made again at once."""
 
@@ -85,9 +105,13 @@ class DropFeed(msgspec.Struct, frozen=True, tag="drop_feed", tag_field="action")
 Action = KillSwitch | Cancel | Costs
 MarketAction = Pause | Resume | Speed | Reset | Model
 FeedAction = DropFeed
-OperatorAction = Action | MarketAction | FeedAction
+StrategyAction = Params | HotReload
+OperatorAction = Action | MarketAction | FeedAction | StrategyAction
 
 _decoder: Final = msgspec.json.Decoder(Action)
+_of_strategies: Final = msgspec.json.Decoder(StrategyAction)
+
+_Owned = TypeVar("_Owned", Action, StrategyAction)
 
 
 class _Line(msgspec.Struct):
@@ -114,10 +138,19 @@ def read_actions(path: Path) -> dict[int, Action]:
 
 def parse_actions(content: bytes) -> dict[int, Action]:
     """Every action in a file's content; what is torn at the end, or no action of the lanes, is not there."""
-    actions: dict[int, Action] = {}
+    return _parse(content, _decoder)
+
+
+def parse_strategy_actions(content: bytes) -> dict[int, StrategyAction]:
+    """The same of the Strategy's, in the order in which they were asked for."""
+    return _parse(content, _of_strategies)
+
+
+def _parse(content: bytes, decoder: msgspec.json.Decoder[_Owned]) -> dict[int, _Owned]:
+    actions: dict[int, _Owned] = {}
     for line in content.split(b"\n")[:-1]:  # what follows the last newline is being written
         try:
-            actions[_line.decode(line).id] = _decoder.decode(line)
+            actions[_line.decode(line).id] = decoder.decode(line)
         except msgspec.DecodeError:  # ValidationError, too: an action of somebody else
             continue
     return actions

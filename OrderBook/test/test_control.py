@@ -23,7 +23,15 @@ from OrderBook.test.desk import T0, Desk
 from OrderBook.test.gateway import HELLO, Port, session
 from runtime.loop import EventLoop
 from testing.harness import free_port, segment_name, wait_until
-from trading_lib.control import Cancel, Costs, KillSwitch, read_actions
+from trading_lib.control import (
+    Cancel,
+    Costs,
+    HotReload,
+    KillSwitch,
+    Params,
+    parse_strategy_actions,
+    read_actions,
+)
 from trading_lib.models import Kind
 
 TOKEN = "0123456789abcdef"
@@ -49,7 +57,9 @@ class Room:
         self.feed = FeedHandler(
             self.loop, self.desk.order_book, HOST, self.gateway.number, free_port(), logging.getLogger("test")
         )
-        self.port = ControlPort(self.loop, self.desk.order_book, self.feed, self.log, TOKEN, self.number)
+        self.port = ControlPort(
+            self.loop, self.desk.order_book, self.feed, self.log, TOKEN, self.number, ["mine"]
+        )
         self._clients: list[socket.socket] = []
 
     def connect(self, said: str = "") -> socket.socket:
@@ -163,6 +173,17 @@ def test_an_action_gets_a_line_and_a_mark_at_the_head_and_its_client_is_told_whe
     assert room.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_the_strategy_is_to_do_has_its_line_and_its_mark_and_concerns_no_lane(room: Room) -> None:
+    params = '{"action": "params", "strategy": "mine", "params": {"n": [1, {"a": null}]}}\n'
+    room.answers(room.connect(GREETING + params + '{"action": "hot_reload", "on": false}\n'), 2)
+    assert parse_strategy_actions(room.path.read_bytes()) == {
+        1: Params(strategy="mine", params={"n": [1, {"a": None}]}),
+        2: HotReload(on=False),
+    }
+    assert room.marks() == [1, 2]
+    assert read_actions(room.path) == {}
+
+
 def test_marks_take_no_feed_number(room: Room) -> None:
     room.desk.feed("!OK,5,0*!S,0,7*", f"AAPL,1.5,{T0}*")
     room.answers(room.connect(GREETING + KILL), 1)
@@ -188,6 +209,11 @@ def test_marks_take_no_feed_number(room: Room) -> None:
         ('{"action": "costs", "slippage_bps": -1}', "slippage_bps"),
         ('{"action": "costs", "latency_ms": 1e999}', "out of range"),
         ('{"action": "costs", "commission_fixed": NaN}', "JSON"),
+        ('{"action": "params", "strategy": "yours", "params": {"n": 1}}', "no strategy 'yours'"),
+        ('{"action": "params", "strategy": "mine", "params": {}}', "params"),
+        ('{"action": "params", "strategy": "mine", "params": {"short window": 1}}', "params"),
+        ('{"action": "params", "strategy": "mine", "params": {"n": "%s"}}' % ("x" * 4096), "4,096 bytes"),
+        ('{"action": "hot_reload", "on": 1}', "on"),
         ('{"a":' * 12_000, "recursion"),
     ],
 )
