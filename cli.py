@@ -36,6 +36,7 @@ FAULTS: Final = {  # by module and class, and their exit codes
     ("OrderManager.journal", "JournalError"): EXIT_DATA,
     ("lab.artefacts", "NotEmpty"): EXIT_FAILED,
     ("OrderBook.control_client", "ActionRefused"): EXIT_FAILED,
+    ("runtime.status_socket", "Refused"): EXIT_FAILED,
     ("lab.sweep_tasks", "SweepFailed"): EXIT_FAILED,
 }
 

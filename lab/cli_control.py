@@ -1,9 +1,15 @@
 """`sim control`: what an operator does to a run that is going on."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+
+COMMANDS: Final = {
+    "kill-part": "kill",
+    "start-part": "start",
+}  # on main.py; all else is an action on the market
 
 control_commands = typer.Typer()
 
@@ -14,8 +20,9 @@ def control(
         str,
         typer.Argument(
             help="pause, resume, speed X, reset [SEED], model NAME=VALUE …, costs NAME=VALUE …, "
-            "cancel strategy=ID client_order_id=ID, kill-switch [STRATEGY], drop-feed, "
-            "params STRATEGY NAME=VALUE …, hot-reload true|false."
+            "order symbol=SYMBOL side=BUY|SELL qty=N type=market|limit price=X, "
+            "cancel strategy=ID client_order_id=ID, kill-switch [STRATEGY], drop-feed, kill-part PART, "
+            "start-part PART."
         ),
     ],
     words: Annotated[
@@ -28,13 +35,36 @@ def control(
     """Steer a run that is going on: hold its market, hurry it, change its model or costs, stop its orders.
 
     It takes effect at one place of the tape, which is printed, and the run is not comparable any more.
+    To see what a run outlives, kill-part kills one of its processes, which main.py starts again.
     """
-    from config import load_config, resolve
-    from lab.steer import UnknownAction, action_of, live_run, send
+    if action in COMMANDS:
+        _command(COMMANDS[action], words or [], run)
+    else:
+        _action(action, words or [], run)
+
+
+def _command(verb: str, words: Sequence[str], run: Path | None) -> None:
+    from runtime.status_socket import ask
+
+    if len(words) != 1:
+        raise typer.BadParameter("expected the name of one part")
+    ask((run or _newest()) / "status.sock", {verb: words[0]})
+    print(f"{words[0]}: {verb} asked for")
+
+
+def _action(name: str, words: Sequence[str], run: Path | None) -> None:
+    from lab.steer import UnknownAction, action_of, send
 
     try:
-        wanted = action_of(action, words or [])
+        wanted = action_of(name, words)
     except UnknownAction as fault:
         raise typer.BadParameter(str(fault)) from None
-    answer = send(run or live_run(resolve(load_config().run.export_dir)), wanted)
+    answer = send(run or _newest(), wanted)
     print(f"action {answer.id}, from record {answer.seq} on")
+
+
+def _newest() -> Path:
+    from config import load_config, resolve
+    from lab.steer import live_run
+
+    return live_run(resolve(load_config().run.export_dir))

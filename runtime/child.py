@@ -48,6 +48,7 @@ class Child:
         self.name = name
         self.state = State.WAITING
         self.restarts = 0
+        self.asked_kills = 0
         self.exit_code: int | None = None
         self.message = ""
         self.status: dict[str, Any] = {}
@@ -65,6 +66,7 @@ class Child:
         self._output_rest = b""
         self._started_at = 0.0
         self._crashes = 0
+        self._asked = False  # for its end, so that it is no crash
         self._loop: EventLoop | None = None
 
     @property
@@ -105,6 +107,7 @@ class Child:
             self._usage.cpu_percent(None)
         self.state = State.STARTING
         self.exit_code = None
+        self._asked = False
         self._started_at = time.monotonic()
 
     # -------------------------------------------------------------------------------------- what it says
@@ -191,15 +194,30 @@ class Child:
         return True
 
     def plan_restart(self) -> bool:
-        """After a crash: when to start again; False if it keeps dying."""
+        """After its end: when to start again; False if it keeps dying, of itself."""
         now = time.monotonic()
-        self._crashes = self._crashes + 1 if now - self._started_at < CRASH_WINDOW_S else 1
-        if self._crashes > CRASH_LIMIT:
-            return False
+        if not self._asked:
+            self._crashes = self._crashes + 1 if now - self._started_at < CRASH_WINDOW_S else 1
+            if self._crashes > CRASH_LIMIT:
+                return False
         self.restarts += 1
         self.state = State.RESTARTING
-        self.restart_at = now + min(FIRST_DELAY_S * 2 ** (self._crashes - 1), LONGEST_DELAY_S)
+        delay = FIRST_DELAY_S if self._asked else FIRST_DELAY_S * 2 ** (self._crashes - 1)
+        self.restart_at = now + min(delay, LONGEST_DELAY_S)
         return True
+
+    def kill_on_request(self) -> bool:
+        """SIGKILL because somebody wants to see it; False when it does not run, or dies of that already."""
+        if self._process is None or self._asked:
+            return False
+        self._asked = True
+        self.asked_kills += 1
+        self.signal(signal.SIGKILL)
+        return True
+
+    def forgive(self) -> None:
+        """Forget its crashes."""
+        self._crashes = 0
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if the process runs."""

@@ -83,12 +83,14 @@ def problems(parts: dict[str, Any]) -> str:
         "workers restarted": strategy.get("worker_restarts", 0),
         "over budget": strategy.get("over_budget", 0),
         "system calls denied": strategy.get("denied_calls", 0),
+        "status values cut": strategy.get("status_cut", 0),
         "unacknowledged": strategy.get("kept", 0) if strategy.get("kept", 0) >= UNACKNOWLEDGED_SHOWN else 0,
         "dropped for slow clients": gateway.get("dropped", 0),
         "pace given up": gateway.get("resyncs", 0),
         "not recorded": parts.get("recorder", {}).get("missed", 0),
         "recording stopped": int(bool(parts.get("recorder", {}).get("stopped"))),
         "restarts": sum(part.get("restarts", 0) for part in parts.values()),
+        "killed on request": sum(part.get("asked_kills", 0) for part in parts.values()),
     }
     return ", ".join(f"{name} {count:,}" for name, count in counted.items() if count)
 

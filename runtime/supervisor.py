@@ -21,7 +21,7 @@ from runtime.child import Child, State
 from runtime.loop import EventLoop
 from runtime.part import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from runtime.run_folder import CONFIG_NAME, open_run_folder
-from runtime.status_socket import StatusSocket
+from runtime.status_socket import Command, Refused, StatusSocket
 from shared_memory_utils import new_run_id, unlink_all
 
 SAME_PRESS_S: Final = 0.2  # signals closer than this are one Ctrl-C (a terminal and a tool may both send it)
@@ -77,8 +77,8 @@ class Supervisor:
         self._interrupted_at = float("-inf")
         self._started = time.monotonic()
         self._exit_code = EXIT_OK
-        self._failed = False
-        self._socket = StatusSocket(self._loop, self.run_dir / "status.sock")
+        self._failed = self._stopping = False
+        self._socket = StatusSocket(self._loop, self.run_dir / "status.sock", self._obey)
         self._wake, self._waker = socket.socketpair()
         for end in (self._wake, self._waker):
             end.setblocking(False)
@@ -186,11 +186,41 @@ class Supervisor:
         self._log.log(level, "%s", text)
         self._say(text)
 
+    # ------------------------------------------------------------------------------------------ commands
+
+    def _obey(self, command: Command) -> None:
+        """Do what somebody asks for at the status socket. Raises Refused."""
+        name = command.kill or command.start or ""
+        child = self.children.get(name)
+        if child is None:
+            raise Refused(f"no part {name!r}, only {', '.join(self.children)}")
+        if self._stopping:
+            raise Refused("the run is stopping")
+        if command.kill is not None:
+            self._kill(child)
+        else:
+            self._start_again(child)
+
+    def _kill(self, child: Child) -> None:
+        if not child.kill_on_request():
+            why = "is dying already" if child.pid is not None else f"does not run: it is {child.state}"
+            raise Refused(f"{child.name} {why}")
+        self._tell(f"{child.name}: killed on request")
+
+    def _start_again(self, child: Child) -> None:
+        """Start what waits for its restart, or was given up."""
+        if child.state not in (State.RESTARTING, State.FAILED):
+            raise Refused(f"{child.name} is not down: it is {child.state}")
+        child.forgive()
+        self._start(child)
+        self._tell(f"{child.name}: started on request")
+
     # ------------------------------------------------------------------------------------------ stopping
 
     def _stop(self) -> None:
         """Gateway first, so that END passes through everything behind it; SIGKILL for who takes too long."""
         interrupts = self.interrupts
+        self._stopping = True
         for name, share in STOP_SHARES.items():
             child = self.children.get(name)
             if child is None:
@@ -235,10 +265,16 @@ class Supervisor:
                 "cpu_percent": cpu,
                 "rss_bytes": rss,
                 "restarts": child.restarts,
+                "asked_kills": child.asked_kills,
                 "message": child.message,
                 **child.status,
             }
-        return {"run_id": self.run_id, "uptime_s": time.monotonic() - self._started, "parts": parts}
+        return {
+            "run_id": self.run_id,
+            "uptime_s": time.monotonic() - self._started,
+            "commands_refused": self._socket.refused,
+            "parts": parts,
+        }
 
     def __enter__(self) -> Self:
         return self

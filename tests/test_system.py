@@ -171,6 +171,30 @@ def test_a_killed_part_is_restarted_and_orders_go_on(tmp_path: Path, victim: str
         assert running_system.process.stop(signal.SIGINT) == 0
 
 
+def test_a_part_killed_by_sim_control_comes_back_and_orders_go_on(tmp_path: Path) -> None:
+    with system(tmp_path) as running_system:
+        before = running_system.wait_for("order_manager", "orders", 3)["orders"]
+
+        def control(*words: str) -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "cli.py", "control", *words, "--run", str(running_system.run_dir)]
+            return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+        done = control("kill-part", "strategy")
+        assert (done.returncode, done.stdout) == (0, "strategy: kill asked for\n"), done.stderr
+        wait_until(
+            lambda: (part := running_system.part("strategy"))["restarts"] == 1 and part["state"] == "ready",
+            "the strategy's restart",
+        )
+        running_system.wait_for("order_manager", "orders", before + 3)
+        assert running_system.part("strategy")["asked_kills"] == 1
+        assert "strategy: killed on request" in running_system.process.output
+        assert "killed on request 1" in running_system.process.output
+        refused = control("start-part", "strategy")
+        assert (refused.returncode, refused.stderr) == (1, "sim: strategy is not down: it is ready\n")
+        assert control("kill-part").returncode == 2
+        assert running_system.process.stop(signal.SIGINT) == 0
+
+
 def test_an_order_book_told_to_stop_alone_is_restarted_and_goes_on_where_it_was(tmp_path: Path) -> None:
     with system(tmp_path) as running_system:
         running_system.wait_for("order_manager", "orders", 3)

@@ -220,6 +220,27 @@ def test_who_has_run_for_a_while_before_it_crashed_begins_anew(
         assert nursery.child.restart_at - clock.now == pytest.approx(FIRST_DELAY_S)
 
 
+def test_an_end_that_was_asked_for_is_no_crash(nursery: Nursery, clock: SimpleNamespace) -> None:
+    for k in range(2 * CRASH_LIMIT):
+        child = nursery.start(LINK + "link.recv(1)")
+        assert child.kill_on_request()
+        assert not child.kill_on_request()  # it dies already
+        assert nursery.until_ended().exit_code == -signal.SIGKILL
+        assert child.plan_restart()
+        assert child.restart_at - clock.now == pytest.approx(FIRST_DELAY_S)
+        assert (child.restarts, child.asked_kills) == (k + 1, k + 1)
+    assert not child.kill_on_request()  # it does not run
+
+
+def test_who_is_forgiven_may_crash_as_often_as_anybody(nursery: Nursery, clock: SimpleNamespace) -> None:
+    for _ in range(CRASH_LIMIT):
+        assert crash(nursery).plan_restart()
+    nursery.child.forgive()
+    for _ in range(CRASH_LIMIT):
+        assert crash(nursery).plan_restart()
+    assert not crash(nursery).plan_restart()
+
+
 def test_a_ready_child_without_a_status_for_long_is_silent(nursery: Nursery, clock: SimpleNamespace) -> None:
     child = nursery.start(
         LINK

@@ -1,16 +1,21 @@
-"""The status socket: a line of JSON to whoever asks, and nobody who listens can hold the run up."""
+"""The status socket: a line of JSON to whoever asks, commands answered, and nobody can hold the run up."""
 
 import contextlib
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runtime.loop import EventLoop
-from runtime.status_socket import MAX_LISTENERS, StatusSocket, connect
+from runtime.status_socket import MAX_COMMAND, MAX_LISTENERS, Command, Refused, StatusSocket, ask, connect
 from testing.harness import wait_until
 
 
@@ -20,8 +25,14 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.loop = EventLoop()
-        self.socket = StatusSocket(self.loop, path)
+        self.socket = StatusSocket(self.loop, path, self._obey)
+        self.obeyed: list[Command] = []
         self.listeners: list[socket.socket] = []
+
+    def _obey(self, command: Command) -> None:
+        if command.kill == "nobody":
+            raise Refused("there is no such part")
+        self.obeyed.append(command)
 
     def listen(self) -> socket.socket:
         listener = connect(self.path)
@@ -136,6 +147,127 @@ def test_one_listener_too_many_replaces_the_oldest(run: Run) -> None:
     run.socket.publish({"ticks": 1})
     assert line(listeners[0]) is None
     assert [line(listener) for listener in listeners[1:]] == [{"ticks": 1}] * MAX_LISTENERS
+
+
+def answers(run: Run, said: bytes, count: int) -> list[object]:
+    """What somebody who says this is answered."""
+    listener = run.listen()
+    listener.sendall(said)
+    listener.setblocking(False)
+    data = b""
+
+    def enough() -> bool:
+        nonlocal data
+        with contextlib.suppress(BlockingIOError):
+            data += listener.recv(1 << 20)
+        return data.count(b"\n") >= count
+
+    run.until(enough)
+    return [json.loads(text) for text in data.splitlines()]
+
+
+def test_a_command_is_obeyed_and_answered(run: Run) -> None:
+    assert answers(run, b'{"kill": "strategy"}\n{"start": "recorder"}\n', 2) == [{"ok": True}] * 2
+    assert run.obeyed == [Command(kill="strategy"), Command(start="recorder")]
+    assert run.socket.refused == 0
+
+
+def test_what_is_refused_is_answered_with_the_reason_and_counted(run: Run) -> None:
+    assert answers(run, b'{"kill": "nobody"}\n', 1) == [{"ok": False, "error": "there is no such part"}]
+    assert run.socket.refused == 1
+
+
+def test_answers_come_as_lines_amid_the_statuses(run: Run) -> None:
+    run.socket.publish({"ticks": 1})
+    assert answers(run, b'{"kill": "a"}\n', 2) == [{"ticks": 1}, {"ok": True}]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"GET / HTTP/1.1", b"[]", b"{}", b'{"kill": 3}', b'{"kill": "a", "start": "a"}', b"\xff\xfe"],
+)
+def test_a_line_that_is_no_command_is_answered_and_counted_and_the_next_one_obeyed(
+    run: Run, garbage: bytes
+) -> None:
+    refused, obeyed = answers(run, garbage + b'\n{"kill": "a"}\n', 2)
+    assert isinstance(refused, dict) and refused["ok"] is False and refused["error"]
+    assert obeyed == {"ok": True}
+    assert run.socket.refused == 1
+
+
+@pytest.mark.parametrize("length", [MAX_COMMAND, MAX_COMMAND + 1, 2 * MAX_COMMAND - 1, 100 * MAX_COMMAND])
+def test_a_line_that_is_too_long_is_refused_once_and_passed_over(run: Run, length: int) -> None:
+    first, second = answers(run, b"x" * length + b'\n{"kill": "a"}\n', 2)
+    assert isinstance(first, dict) and first["ok"] is False
+    assert second == {"ok": True}
+    assert (run.socket.refused, run.obeyed) == (1, [Command(kill="a")])
+
+
+@given(data=st.binary(max_size=4000), cuts=st.lists(st.integers(0, 4000), max_size=5))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_whatever_is_said_every_line_has_one_answer(data: bytes, cuts: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder) / "status.sock")
+        try:
+            listener = run.listen()
+            said = data + b"\n"
+            edges = [0, *sorted(cuts), len(said)]
+            for start, end in pairwise(edges):
+                listener.sendall(said[start:end])
+                run.loop.run_once(0)
+            run.until(lambda: run.socket.refused == said.count(b"\n"))
+        finally:
+            run.close()
+
+
+def test_who_commands_and_reads_nothing_is_not_heard_any_more(run: Run) -> None:
+    listener = run.listen()
+    listener.setblocking(False)
+
+    def full() -> bool:
+        try:
+            listener.send(b"\n" * 4096)
+        except BlockingIOError:
+            return True
+        return False
+
+    run.until(full)
+    for _ in range(20):
+        run.loop.run_once(0)
+    refused = run.socket.refused
+    run.loop.run_once(0.01)
+    assert run.socket.refused == refused
+
+
+def test_who_has_said_everything_listens_on(run: Run) -> None:
+    listener = run.listen()
+    listener.shutdown(socket.SHUT_WR)
+    run.loop.run_once(1)
+    run.socket.publish({"ticks": 1})
+    assert line(listener) == {"ticks": 1}
+    assert len(run.loop._callbacks) == 1  # its end of file is not looked at again and again
+
+
+@pytest.mark.parametrize(("part", "outcome"), [("strategy", None), ("nobody", "there is no such part")])
+def test_who_asks_gets_the_answer_or_the_refusal(run: Run, part: str, outcome: str | None) -> None:
+    run.socket.publish({"padding": "x" * 1_000_000})
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, run.path, {"kill": part})
+        run.until(asked.done)
+        if outcome is None:
+            asked.result()
+        else:
+            with pytest.raises(Refused, match=outcome):
+                asked.result()
+
+
+def test_who_asks_a_run_that_ends_meanwhile_is_told_so(run: Run) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, run.path, {"kill": "strategy"})
+        run.loop.run_once(5)  # it has connected
+        run.socket.close()
+        with pytest.raises(OSError, match=r"not answered|reset|Broken pipe"):
+            asked.result()
 
 
 def test_only_its_owner_may_connect(run: Run) -> None:
