@@ -15,6 +15,8 @@ TRACED_PARTS: Final = 4  # of the value of one that has several
 TRACED_CHARS: Final = 80  # of one's name
 TRACED_SAMPLES: Final = 64  # of one strategy between two statuses
 
+Place = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]  # of a record on the tape, or of a report
+
 Value = float | Annotated[list[float | None], Meta(max_length=TRACED_PARTS)] | None  # None: not warm
 Sample = tuple[  # event time, ns, and the values
     Annotated[str, Meta(pattern=r"^[0-9]{1,19}\Z")], Annotated[list[Value], Meta(max_length=TRACED)]
@@ -106,13 +108,13 @@ class Failed(Message, frozen=True):
 class Started(Message, frozen=True):
     """The first record it will see."""
 
-    next_seq: int
+    next_seq: Place
 
 
 class Lost(Message, frozen=True):
     """The session is gone; `told` is the last report that this host and the ledger agree on."""
 
-    told: int
+    told: Place
     why: str
 
 
@@ -157,7 +159,7 @@ class Traced(Message, frozen=True):
 class Left(Message, frozen=True):
     """It has seen every record before `next_seq`, and the ledger has all it sent."""
 
-    next_seq: int
+    next_seq: Place
 
 
 FromWorker = Locked | Loaded | Failed | Started | Lost | Lines | Status | Traced | Left

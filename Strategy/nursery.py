@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -19,8 +20,20 @@ from pathlib import Path
 from typing import Final
 
 from runtime.loop import READ, WRITE, Backoff, EventLoop
+from Strategy.bounds import bounded_message
 from Strategy.channel import Channel, ChannelClosed
-from Strategy.messages import Exited, Fork, Forked, FromWorker, FromZygote, Locked, Message, Status
+from Strategy.messages import (
+    Exited,
+    Failed,
+    Fork,
+    Forked,
+    FromWorker,
+    FromZygote,
+    Locked,
+    Lost,
+    Message,
+    Status,
+)
 from Strategy.pulse import Pulse, make_pulse
 from Strategy.sandbox import DenialCounter
 from Strategy.zygote import CHANNEL_FD
@@ -30,6 +43,7 @@ KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONHASHSEED",
 ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 DENIALS_A_ROUND: Final = 100  # of a worker that makes calls without end: it waits, the others do not
 OUTPUT_AT_ONCE: Final = 1 << 14  # bytes of a worker's output read in a round: who prints more is slowed down
+LAST_READS: Final = 65  # of so much, when it has ended: more than a pipe holds
 OUTPUT_LINE: Final = 1000  # characters of a line that are shown
 TRACE_HEAD: Final = "Stack (most recent call first):"  # of faulthandler
 TRACE_LINES: Final = 40  # of a stack trace that are looked at for the strategy's own
@@ -49,6 +63,7 @@ class WorkerHandle:
         self.gone = ""  # why it can say nothing more
         self.messages: deque[Message] = deque()
         self.status = Status()
+        self.status_cut = 0  # what of it was too much
         self.heard = 0  # how often it has said something
         self.printed: list[str] = []
         self.trace = ""  # where the strategy's code was when it was last asked
@@ -86,14 +101,22 @@ class WorkerHandle:
         self.heard += len(found)
         for message, descriptors in found:
             if isinstance(message, Locked):
-                self.channel.descriptors = False  # from here on user code may be who speaks
-                self.missing = message.missing
-                if message.counted:
-                    self.denials = DenialCounter(descriptors[0])
+                self._lock(message, descriptors)
             elif isinstance(message, Status):
-                self.status = message  # conflated: the newest counts
+                self.status, self.status_cut = bounded_message(message)  # conflated: the newest counts
+            elif isinstance(message, Failed | Lost):
+                self.messages.append(bounded_message(message)[0])
             else:
                 self.messages.append(message)
+
+    def _lock(self, message: Locked, descriptors: list[int]) -> None:
+        if not self.channel.descriptors:
+            self.gone = self.gone or "it says twice that it is locked in"
+            return
+        self.channel.descriptors = False  # from here on user code may be who speaks
+        self.missing = message.missing
+        if message.counted:
+            self.denials = DenialCounter(descriptors[0])
 
     def read_output(self) -> bool:
         """Take what it prints; False at its end."""
@@ -102,12 +125,27 @@ class WorkerHandle:
         except BlockingIOError:
             return True
         lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()[-OUTPUT_AT_ONCE:]
+        self._rest = lines.pop()
+        if len(self._rest) > OUTPUT_AT_ONCE:
+            lines.append(self._rest)
+            self._rest = b""
         for line in lines:
-            self._take_line(line.decode(errors="replace"))
+            self._take_line(line)
         return bool(data)
 
-    def _take_line(self, line: str) -> None:
+    def read_last_output(self) -> None:
+        """Take what it has printed and nobody has read: it is to print no more."""
+        waits = select.poll()
+        waits.register(self._output, select.POLLIN)
+        more = all(waits.poll(0) and self.read_output() for _ in range(LAST_READS))
+        if self._rest:
+            self._take_line(self._rest)
+            self._rest = b""
+        if more:
+            self.printed.append("… and more, which is not read")
+
+    def _take_line(self, data: bytes) -> None:
+        line = data.decode(errors="replace")
         if line == TRACE_HEAD:
             self._tracing = TRACE_LINES
         elif self._tracing and (frame := _FRAME.fullmatch(line)) is not None:
@@ -116,7 +154,7 @@ class WorkerHandle:
                 self.trace = f"{Path(frame[1]).name} line {frame[2]} in {frame[3]}"
         else:
             self._tracing = 0
-            self.printed.append(line[:OUTPUT_LINE])
+            self.printed.append(line if len(line) <= OUTPUT_LINE else f"{line[:OUTPUT_LINE]}…")
 
     def ask_where(self) -> None:
         """Have it say where the strategy's code is, also from within C; `trace` is the answer, soon."""
@@ -285,9 +323,10 @@ class Nursery:
                 self._loop.add(worker.denials, lambda _, worker=worker: self._on_denials(worker))  # type: ignore[misc]
 
     def bury(self, worker: WorkerHandle) -> None:
-        """Kill it if it lives, and forget it."""
+        """Kill it if it lives, and forget it, and what it has said."""
         worker.kill()
-        worker.read_output()
+        worker.messages.clear()
+        worker.read_last_output()
         if worker.denials is not None:
             self.denied.update(worker.denials.counts)
             self._loop.remove(worker.denials)

@@ -9,6 +9,7 @@ from logger import log_lines
 
 PRINTS_A_SECOND: Final = 200  # lines that are logged of what a strategy prints …
 WARNINGS_A_SECOND: Final = 10  # … and of what goes wrong: all of it is counted, where it is counted
+LINE: Final = 1000  # characters of one
 
 
 class Ration:
@@ -50,7 +51,8 @@ class Printed:
 
     def warn(self, level: int, lines: Sequence[str]) -> None:
         """Log what has gone wrong, as far as there is room."""
-        log_lines(self._log, self._warnings.take(lines), level if level in _LEVELS else logging.INFO)
+        shown = [line[:LINE] for line in self._warnings.take(lines)]
+        log_lines(self._log, shown, level if level in _LEVELS else logging.INFO)
 
 
 _LEVELS: Final = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)

@@ -16,6 +16,7 @@ from runtime.loop import EventLoop, Reminder
 from runtime.part import CannotStart, Part
 from runtime.run_folder import read_token, run_folder
 from shared_memory_utils import MarketView, SegmentError
+from Strategy.bounds import SUMMARY_ROOM, bounded
 from Strategy.nursery import Nursery
 from Strategy.runner import Runner, State
 from Strategy.watch import Watch
@@ -180,14 +181,14 @@ class StrategyProcess:
                 "kept",
                 "not_drained",
                 "over_budget",
+                "status_cut",
             )
         }
         most = {
             name: max(found[name] for found in strategies)
             for name in ("ticks", "news", "epochs", "lag", "lag_ms")
         }
-        return {
-            "strategy": ", ".join(found["strategy"] for found in strategies),
+        summary = {
             "attached": self._attached is not None,
             **most,
             **summed,
@@ -196,8 +197,14 @@ class StrategyProcess:
             "denied_calls": sum(self._nursery.denied.values())
             + sum(sum(found["denied_calls"].values()) for found in strategies),
             "worker_restarts": sum(found["restarts"] for found in strategies),
-            "counters": dict(counters),
+            "counters": counters,
             "pids": self._nursery.pids,
+        }
+        kept, cut = bounded(summary, SUMMARY_ROOM)
+        return {
+            "strategy": ", ".join(found["strategy"] for found in strategies),
+            **kept,
+            "status_cut": summed["status_cut"] + cut,
             "strategies": strategies,
         }
 

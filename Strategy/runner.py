@@ -22,6 +22,7 @@ from runtime.loop import Backoff
 from runtime.run_folder import run_folder
 from runtime.versions import Version
 from shared_memory_utils import Doorbell, TapeReader, tape_name
+from Strategy.bounds import ROOM, bounded, bounded_message
 from Strategy.channel import CLOSED
 from Strategy.counts import added
 from Strategy.deaths import Deaths
@@ -276,7 +277,8 @@ class Runner:
             case Failed(error):
                 self._failed(worker, error)
             case Started(next_seq):
-                self._started(next_seq)
+                if worker is self._worker and self.state is State.JOINING:
+                    self._started(next_seq)
             case Lost(told, why):
                 if worker is self._worker and not self._taking_over:
                     self._log.info("order link of %s lost: %s", self.entry.id, why)
@@ -427,15 +429,15 @@ class Runner:
 
     def _retire(self, worker: WorkerHandle) -> None:
         """The one that had the lane: keep its counts, and let it go."""
-        self._before = added(self._before, worker.status)
+        self._before, _ = bounded_message(added(self._before, worker.status))
         self._bury(worker)
         self._worker = None
         self._dialer.cancel()  # nobody is there to get its session back
 
     def _bury(self, worker: WorkerHandle) -> None:
-        self._log_output(worker)
         self._loaded.discard(worker.number)
         self._nursery.bury(worker)
+        self._log_output(worker)
 
     # -------------------------------------------------------------------------------------------- watchdog
 
@@ -495,7 +497,7 @@ class Runner:
         counts, worker = self.counts, self._worker
         lag, behind_ns = self._lag()
         denials = dict(worker.denials.counts) if worker is not None and worker.denials is not None else {}
-        return {
+        found = {
             "strategy": self.entry.id,
             "state": self.state.value,
             "version": self.version,
@@ -514,6 +516,8 @@ class Runner:
             "trace_dropped": self._trace.dropped,
             **msgspec.structs.asdict(counts),
         }
+        kept, cut = bounded(found, ROOM // len(self._config.Strategy.entries))
+        return {**kept, "status_cut": cut + (worker.status_cut if worker is not None else 0)}
 
 
 def _how(worker: WorkerHandle) -> str:

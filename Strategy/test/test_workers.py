@@ -309,6 +309,20 @@ def test_what_a_strategy_prints_is_in_the_log_under_its_name(tmp_path: Path) -> 
         assert s.stop() == EXIT_OK
 
 
+def test_the_last_words_of_a_worker_that_dies_are_in_the_log(tmp_path: Path) -> None:
+    source = """
+        import os
+        def on_tick(ctx, tick):
+            os.write(1, b"x" * 60000 + b"\\nhelp")
+            os._exit(7)
+    """
+    with stage(tmp_path, source) as s, s.market() as m:
+        s.until_ready()
+        m.put(1.0)
+        s.until(lambda: "mine: help" in s.log and "mine died (exit code 7)" in s.log)
+        assert s.stop() == EXIT_OK
+
+
 def test_who_prints_without_end_hurts_nobody_and_what_is_not_shown_is_counted(tmp_path: Path) -> None:
     source = """
         def on_tick(ctx, tick):
