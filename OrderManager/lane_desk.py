@@ -1,6 +1,7 @@
 """A lane at the ledger: its queue of accepted requests, its session, and what it has told its host."""
 
 import time
+from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -56,6 +57,16 @@ class LaneDesk:
             self.limit = max(self.limit, request.cause_seq + 1)
         return True
 
+    def restore(self, request: Request) -> None:
+        """Queue a request that the journal has.
+
+        An operator's was journaled when the lane had met its record: later requests may have been taken before.
+        """
+        if request.index >= 0:
+            self.accept(request)
+        else:
+            insort(self.queue, request, key=lambda queued: (queued.cause_seq, queued.index))
+
     def has_work(self, tail: int) -> bool:
         """Whether the lane may do more now, on a tape that ends before record `tail`."""
         until = tail if self.limit is None else self.limit
@@ -72,10 +83,20 @@ class LaneDesk:
         stop = min(until, lane.next_seq + records)
         while queue and queue[0].cause_seq < stop and requests:
             yield from market.bring(lane, queue[0].cause_seq + 1)
-            lane.submit(queue.popleft())
+            request = queue.popleft()
+            if request.index >= 0 or not self._made_again(request):
+                lane.submit(request)
             requests -= 1
         if requests:
             yield from market.bring(lane, stop)
+
+    def _made_again(self, request: Request) -> bool:
+        """Whether the lane has just met the record of an operator's order again, which the journal has already."""
+        placed = self.lane.placed
+        again = next((order for order in placed if order.cause_seq == request.cause_seq), None)
+        if again is not None:
+            placed.remove(again)
+        return again is not None
 
     def run_on(self, market: Market) -> bool:
         """Give a lost host up when it has been away for long, or the tape is about to lap the lane."""

@@ -61,7 +61,7 @@ class Ledger:
 
     `resumed` is the money that strategies begin with, for those that have some of an earlier run;
     `make_lane` gives a fresh lane; `publish(number, record)` is called for every record once it is in the
-    journal.
+    journal. `next_number` counts an order that nobody has sent; without it the ledger counts by itself.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Ledger:
         publish: Publish,
         resumed: Mapping[str, PortfolioState] | None = None,
         syncer: Syncer | None = None,
+        next_number: Callable[[], int] | None = None,
     ) -> None:
         self.folder = folder
         self.market = market
@@ -88,7 +89,8 @@ class Ledger:
         self.scribe = Scribe(journal, syncer, publish, self.counters)
         if journal.next_record or journal.cut:
             self.scribe.add(records.Recovered(time.time_ns(), journal.cut))
-        self.orders = recovery.orders
+        self.orders: int = recovery.orders
+        self._next_number = next_number or (lambda: self.orders + 1)
         self.desks = recovery.desks
         began_anew = any(desk.lane.next_seq > market.tail for desk in self.desks.values())
         for desk in self.desks.values():
@@ -228,6 +230,7 @@ class Ledger:
 
     def take(self, client: Connection, inputs: Sequence[Input]) -> None:
         """See server.Desk."""
+        self.orders = max([self.orders, *(found.number for found in inputs if isinstance(found, Received))])
         if client.strategy is None:
             self._take_plain(inputs)
             return
@@ -238,7 +241,6 @@ class Ledger:
         for found in inputs:
             match found:
                 case Received(number, order, _, wall):
-                    self.orders = max(self.orders, number)
                     self.accept(desk.lane.strategy_id, order, number, wall)
                 case CancelReceived(request, _, wall):
                     self.accept(desk.lane.strategy_id, request, 0, wall)
@@ -317,6 +319,8 @@ class Ledger:
             self._collect(desk)
         self._note_horizon()
         self._commit()
+        if self.journal.since_checkpoint >= CHECKPOINT_EVERY:  # every lane's facts are in the journal now
+            self._checkpoint()
 
     def _pump(self, desk: LaneDesk, requests: int = REQUESTS_AT_ONCE, records: int = RECORDS_AT_ONCE) -> None:
         self._note_missed(desk.lane, desk.pump(self.market, requests, records))
@@ -341,6 +345,8 @@ class Ledger:
     def _collect(self, desk: LaneDesk, *, tell: bool = True) -> None:
         """What a lane has done since the last time goes into the batch, and will be told after it."""
         lane = desk.lane
+        if lane.placed:
+            self._take_placed(lane)
         if not lane.reports and not lane.accounts:
             return
         encoded = [records.encode(report) for report in lane.reports]
@@ -358,13 +364,18 @@ class Ledger:
         if tell and desk.client is not None and frames:
             self.scribe.tell(desk.client, b"".join(frames))
 
+    def _take_placed(self, lane: Lane) -> None:
+        """An operator's orders, which the lane has met on the tape: in the journal before what became of them."""
+        for order in lane.placed:
+            self.orders = self._next_number()
+            self.scribe.add_urgent(records.Taken(lane.strategy_id, self.orders, time.time_ns(), order))
+        lane.placed.clear()
+
     def _commit(self) -> None:
-        """See `Scribe.commit`; and now and then all that a recovery needs, at once."""
         self.scribe.commit(self.desks.values())
-        if self.journal.since_checkpoint >= CHECKPOINT_EVERY:
-            self._checkpoint()
 
     def _checkpoint(self) -> None:
+        """All that a recovery needs, at once."""
         lanes = [
             records.QueuedLane(msgspec.json.encode(take_state(desk.lane)), list(desk.queue))
             for desk in self.desks.values()

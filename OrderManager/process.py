@@ -14,6 +14,7 @@ from OrderManager.ledger import Ledger
 from OrderManager.market import Market
 from OrderManager.recovery import final_money
 from OrderManager.server import (
+    PLAIN_STRATEGY,
     Connection,
     Hello,
     Input,
@@ -30,7 +31,7 @@ from shared_memory_utils import SegmentError
 from trading_lib import wire
 from trading_lib.histogram import Histogram
 from trading_lib.lane import Lane
-from trading_lib.models import OrderStatus, Report
+from trading_lib.models import Order, OrderStatus, Report
 from trading_lib.portfolio import PortfolioState
 
 ROUND_S: Final = 0.1  # at least so often lanes without a host go on, and the status is looked at
@@ -53,7 +54,7 @@ class Stages:
     def record(self, received: Received, market: Market) -> None:
         """Count a session order's stages."""
         order = received.order
-        if order.cause_seq < 0:
+        if received.strategy == PLAIN_STRATEGY:  # a person's: nobody says when it was decided
             return
         record = market.record(order.cause_seq)
         if record is None:
@@ -121,9 +122,17 @@ def report_line(report: Report) -> str:
 class Office:
     """Works what comes through the order port: with the ledger of the run that is on, or by saying why not."""
 
-    def __init__(self, part: Part, config: Config, loop: EventLoop, on_open: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        part: Part,
+        config: Config,
+        loop: EventLoop,
+        on_open: Callable[[int], None],
+        next_number: Callable[[], int],
+    ) -> None:
         self._part = part
         self._on_open = on_open  # is told how many orders a ledger has taken before
+        self._next_number = next_number  # counts one that came over the tape
         self._config = config
         self._section = config.OrderManager
         self.log = OrderLog(part)
@@ -203,7 +212,14 @@ class Office:
                 self._published(number, record, market.run_id)
 
             self.ledger = Ledger(
-                folder, market, make, self._part.log, publish, self._resumed_money(), self._syncer
+                folder,
+                market,
+                make,
+                self._part.log,
+                publish,
+                self._resumed_money(),
+                self._syncer,
+                self._next_number,
             )
             self._on_open(self.ledger.orders)
             self._part.log.info("ledger of run %s, from record %d", market.run_id, market.tail)
@@ -229,6 +245,9 @@ class Office:
         self.events.publish(number, record, run_id)
         if isinstance(record, Report):
             self._reports.append(record)
+        elif isinstance(record, records.Taken) and record.by_operator:
+            assert isinstance(record.request, Order)
+            self._received.append(Received(record.number, record.request, record.strategy_id, record.wall))
 
     def settle(self) -> None:
         """After a round of the loop: let the lanes go on, then log what has happened."""
@@ -336,7 +355,9 @@ def serve(part: Part, config: Config) -> None:
     section = config.OrderManager
     loop = EventLoop()
     part.watch(loop)
-    office = Office(part, config, loop, lambda orders: server.count_from(orders))
+    office = Office(
+        part, config, loop, lambda orders: server.count_from(orders), lambda: server.next_number()
+    )
     server = OrderManagerServer(
         section.host,
         section.port,

@@ -27,6 +27,11 @@ class Taken(msgspec.Struct, frozen=True, tag="taken", array_like=True):
     wall: int
     request: Order | CancelRequest
 
+    @property
+    def by_operator(self) -> bool:
+        """Whether it is an order that an operator has placed: the lane made it, nobody sent it."""
+        return self.request.index < 0
+
 
 STARTED: Final = "started"  # of all notes the one that every comparable run has
 

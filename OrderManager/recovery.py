@@ -34,7 +34,7 @@ class Recovery:
         match record:
             case records.Taken():
                 self.orders = max(self.orders, record.number)
-                self.desks[record.strategy_id].accept(record.request)
+                self.desks[record.strategy_id].restore(record.request)
             case Report():
                 self._reports.setdefault(record.strategy_id, []).append(record)
             case Account():
@@ -64,7 +64,7 @@ class Recovery:
         for saved in checkpoint.lanes:
             desk = self._open(saved.state)
             for request in saved.queue:
-                desk.accept(request)
+                desk.restore(request)
 
     def _commit(self, desk: LaneDesk, head: LaneHead) -> None:
         lane = desk.lane

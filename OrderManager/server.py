@@ -246,8 +246,7 @@ class OrderManagerServer:
             except wire.Rejected as fault:
                 self._reject(client, wire.Rejection(fault.reason, fault.detail))
                 continue
-            self.orders += 1
-            inputs.append(Received(self.orders, order, client.strategy or PLAIN_STRATEGY, wall))
+            inputs.append(Received(self.next_number(), order, client.strategy or PLAIN_STRATEGY, wall))
         if inputs:
             self._desk.take(client, inputs)
 
@@ -299,6 +298,11 @@ class OrderManagerServer:
     def _reject(self, client: Connection, rejection: wire.Rejection) -> None:
         self.rejected[rejection.reason] += 1
         self._on_rejected(rejection, client.strategy or client.peer)
+
+    def next_number(self) -> int:
+        """Count one more order."""
+        self.orders += 1
+        return self.orders
 
     def count_from(self, orders: int) -> None:
         """Orders were received before this process was started: go on with the next number."""

@@ -12,7 +12,7 @@ from Recorder import manifest
 from Recorder.journal_feed import JournalFeed
 from Recorder.tape_file import TapeCursor
 from runtime.lanes import make_lane
-from trading_lib.control import Action, Costs
+from trading_lib.control import Action, Costs, PlaceOrder
 from trading_lib.lane import Lane, Request
 from trading_lib.models import Account
 from trading_lib.refill import Curve, Refill, Variant, terms_under, variants
@@ -90,11 +90,18 @@ def _requests(path: Path) -> tuple[dict[str, list[Request]], int]:
         raise NotRefilled(str(fault)) from None
     finally:
         feed.close()
+    for (
+        requests
+    ) in found.values():  # an operator's order is taken when its record is met, perhaps after others
+        requests.sort(key=lambda request: (request.cause_seq, request.index))
     return found, len(strategies - found.keys())
 
 
 def _lane(strategy_id: str, variant: Variant, config: Config, run_id: str, names: list[str]) -> Lane:
-    """A fresh lane under other terms. An operator's changes of costs do not reach it, everything else does."""
+    """A fresh lane under other terms. An operator's changes of costs do not reach it, nor, again, his orders.
+
+    They are among the requests; everything else he did counts.
+    """
     lane = make_lane(strategy_id, config, run_id)
     lane.broker.terms = terms_under(lane.broker.terms, variant)
     lane.set_latencies([(-1, lane.broker.terms.latency_ns)])
@@ -102,7 +109,7 @@ def _lane(strategy_id: str, variant: Variant, config: Config, run_id: str, names
 
     def action(number: int) -> Action | None:
         found = known(number)
-        return None if isinstance(found, Costs) else found
+        return None if isinstance(found, Costs | PlaceOrder) else found
 
     lane.action = action
     for name in names:

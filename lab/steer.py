@@ -31,7 +31,7 @@ TABLES: Final = {
 KINDS: Final = tuple(str(kind.__struct_config__.tag) for kind in get_args(OperatorAction))
 
 
-TEXTS: Final = ("strategy", "client_order_id")  # also when they look like numbers
+TEXTS: Final = ("strategy", "client_order_id", "symbol")  # also when they look like numbers
 
 
 class UnknownAction(ValueError):

@@ -10,10 +10,12 @@ record's value is the line's `id`. Each has an owner, who alone takes notice of 
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
+
+from trading_lib.models import MANUAL, Side
 
 StrategyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._\-]{1,24}\Z")]
 OrderId = Annotated[
@@ -23,6 +25,8 @@ BasisPoints = Annotated[float, Meta(ge=0, le=1000)]
 Amount = Annotated[float, Meta(ge=0, le=1e9)]
 ParamName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
 MAX_PARAMS: Final = 4096  # bytes of one change, as JSON: a line of the file stays far below 64 KiB
+Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/=\-^:]{1,24}\Z")]
+Positive = Annotated[float, Meta(gt=0, le=1e15)]
 
 
 class KillSwitch(msgspec.Struct, frozen=True, kw_only=True, tag="kill_switch", tag_field="action"):
@@ -47,6 +51,26 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True, tag="costs", tag_field="a
     commission_bps: BasisPoints | None = None
     commission_fixed: Amount | None = None
     latency_ms: Amount | None = None
+
+
+class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True, tag="order", tag_field="action"):
+    """An order by hand. It is the lane's that plain clients' orders go to, caused by the action's record.
+
+    `price` is a limit order's limit. Of a market order it is what the operator saw, which the collar compares;
+    None: whatever the price is at the record.
+    """
+
+    strategy: ClassVar[StrategyId] = MANUAL
+
+    symbol: Symbol
+    side: Side
+    qty: Positive
+    type: Literal["market", "limit"]
+    price: Positive | None = None
+
+    def __post_init__(self) -> None:
+        if self.type == "limit" and self.price is None:
+            raise ValueError("a limit order needs a price")
 
 
 class Pause(msgspec.Struct, frozen=True, tag="pause", tag_field="action"):
@@ -102,7 +126,7 @@ class DropFeed(msgspec.Struct, frozen=True, tag="drop_feed", tag_field="action")
     """Hang up the connection to the Gateway, to see what happens: it is made again at once."""
 
 
-Action = KillSwitch | Cancel | Costs
+Action = KillSwitch | Cancel | Costs | PlaceOrder
 MarketAction = Pause | Resume | Speed | Reset | Model
 FeedAction = DropFeed
 StrategyAction = Params | HotReload

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from trading_lib.broker import NEVER, Broker, Terms, Working, draw
-from trading_lib.control import Action, Cancel, Costs
+from trading_lib.control import Action, Cancel, Costs, PlaceOrder
 from trading_lib.lane_books import Instrument, LaneBooks
 from trading_lib.models import (
     CancelRequest,
@@ -34,6 +34,8 @@ Record = tuple[int, int, float, int, int, int, int]  # seq, ts, value, due, book
 
 CLOSING_TAG: Final = "epoch-close"
 FLATTEN_TAG: Final = "kill-switch"
+OPERATOR_TAG: Final = "operator"
+OPERATOR_INDEX: Final = -1
 NO_MARKET_RECORD: Final = "no market record"
 BY_REQUEST: Final = "by request"
 
@@ -51,7 +53,7 @@ Request = Order | CancelRequest
 
 
 class Lane(LaneBooks):
-    """One strategy's orders and money. `reports` and `accounts` collect what the caller takes away.
+    """One strategy's orders and money. `reports`, `accounts` and `placed` collect what the caller takes away.
 
     `account_every`: an Account row at the first tick of every so many tape records; 0 for none.
     `action(id)` looks an operator's action up when its CONTROL record comes by.
@@ -79,6 +81,7 @@ class Lane(LaneBooks):
         self.travelling = 0  # requests that have not arrived
         self.due: list[tuple[int, int, int, Request]] = []  # a heap of arrivals by time and client order id
         self.parked: deque[Request] = deque()  # whose cause is still to come; only a recovery has such
+        self.placed: list[Order] = []  # an operator's, made and submitted at his records
         self.ends: list[int] = []  # a heap of the times when days of open orders end, each once
         self.latencies = [(-1, terms.latency_ns)]  # of requests caused by this record or a later one
         self.next_day = 0
@@ -393,6 +396,8 @@ class Lane(LaneBooks):
             working = self.open.get(action.client_order_id)
             if working is not None:
                 self._close(working, OrderStatus.CANCELED, ts, "by the operator")
+        elif isinstance(action, PlaceOrder):
+            self._place(action, ts)
         elif isinstance(action, Costs):
             self.broker.terms = _changed(self.broker.terms, action)
             if action.latency_ms is not None:
@@ -403,6 +408,23 @@ class Lane(LaneBooks):
             flatten = self.risk.limits.kill_switch_flatten if action.flatten is None else action.flatten
             if flatten:
                 self._close_positions(FLATTEN_TAG, cost=True)
+
+    def _place(self, wanted: PlaceOrder, ts: int) -> None:
+        """Make and submit an operator's order. Its index is below those that clients count from 0."""
+        seen = self.prices.get(wanted.symbol, 0.0)
+        if wanted.type == "limit":
+            assert wanted.price is not None
+            kind, limit, stated = OrderType.LIMIT, wanted.price, seen or wanted.price
+        else:
+            kind, limit, stated = OrderType.MARKET, 0.0, seen if wanted.price is None else wanted.price
+        order = Order(
+            *(wanted.symbol, wanted.qty, stated, wanted.side, ts, self.seq, OPERATOR_INDEX),
+            type=kind,
+            limit_price=limit,
+            tag=OPERATOR_TAG,
+        )
+        self.placed.append(order)
+        self.submit(order)
 
 
 def _malformed(order: Order, working: Working) -> str | None:

@@ -14,6 +14,7 @@ from shared_memory_utils import Entry, SharedPriceBook, TapeWriter
 from testing.harness import segment_name, segments
 from trading_lib import order_wire, wire
 from trading_lib.broker import Terms
+from trading_lib.control import Action
 from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import LaneState, take_state
 from trading_lib.models import CancelRequest, Kind, Order, OrderType, Report, Side, TimeInForce
@@ -125,6 +126,7 @@ class Room:
         self.folder = folder
         self.tape = tape
         self.published: list[tuple[int, JournalRecord]] = []
+        self.actions: dict[int, Action] = {}  # an operator's, by the number that their records have
         self._make_lane = make_lane
         self._number = 0
         (folder / "token").write_text(TOKEN)
@@ -134,8 +136,13 @@ class Room:
         """Start, or start again."""
         self.market = Market(self.tape.name)
         self.ledger = Ledger(
-            self.folder, self.market, self._make_lane, LOG, lambda *record: self.published.append(record)
+            self.folder, self.market, self._lane, LOG, lambda *record: self.published.append(record)
         )
+
+    def _lane(self, strategy_id: str) -> Lane:
+        lane = self._make_lane(strategy_id)
+        lane.action = lambda number: self.actions.get(number)
+        return lane
 
     def kill(self) -> None:
         """End as a killed process does: what was not written is gone, what was written stays."""

@@ -24,7 +24,8 @@ from OrderManager.test.ledger_room import (
     tape,
     ts_of,
 )
-from trading_lib.models import Order, Report, Side
+from trading_lib.control import Action, Cancel, PlaceOrder
+from trading_lib.models import Kind, Order, OrderStatus, Report, Side
 
 
 @pytest.fixture
@@ -508,6 +509,76 @@ def test_all_plain_clients_share_one_series_of_ids(room: Room, market: Tape) -> 
     plain(room, said)
     taken = [r.request.client_order_id for _, r in room.published if isinstance(r, records.Taken)]
     assert taken == ["0.0", "0.1", "0.2", "1.0"]
+
+
+# ------------------------------------------------------------------------------------ an operator's orders
+
+
+def place(room: Room, market: Tape, action: Action) -> int:
+    """Put an operator's action on the tape; its record."""
+    number = len(room.actions) + 1
+    room.actions[number] = action
+    return market.put(float(number), kind=Kind.CONTROL)
+
+
+WANTED = PlaceOrder(symbol="AAPL", side=Side.BUY, qty=5, type="limit", price=9.0)
+
+
+def test_an_operators_order_is_taken_numbered_and_durable_before_anything_is_told_of_it(
+    room: Room, market: Tape
+) -> None:
+    market.put(10.0)
+    plain(room, Order("AAPL", 1, 10.0, Side.BUY, 1))
+    mark = place(room, market, WANTED)
+    market.put(10.0, 10.0, 10.0)
+    room.ledger.settle()
+    told = [r for _, r in room.published if isinstance(r, records.Taken | Report)]
+    taken = [r for r in told if isinstance(r, records.Taken)]
+    assert [(t.number, t.request.client_order_id, t.by_operator) for t in taken] == [
+        (1, "0.0", False),
+        (2, f"{mark}.-1", True),
+    ]
+    assert [type(r).__name__ for r in told] == ["Taken", "Taken", "Report", "Report", "Report"]
+    assert short(room.reports("manual")) == [("0.0", "New"), ("0.0", "Filled"), (f"{mark}.-1", "New")]
+    assert room.ledger.orders == 2
+
+
+def test_an_operators_order_and_those_of_plain_clients_have_ids_of_their_own(
+    room: Room, market: Tape
+) -> None:
+    market.put(10.0)
+    mark = place(room, market, WANTED)
+    room.ledger.take(Client(), [Received(1, Order("AAPL", 1, 10.0, Side.BUY, 1), "manual", 7)])
+    later = place(room, market, WANTED)  # met after a plain order whose cause is younger was taken
+    room.ledger.take(Client(), [Received(2, Order("AAPL", 1, 10.0, Side.BUY, 1), "manual", 7)])
+    market.put(10.0, 10.0)
+    room.ledger.settle()
+    arrived = [r.client_order_id for r in room.reports("manual") if r.status is OrderStatus.NEW]
+    assert arrived == [f"{mark}.-1", f"{mark}.0", f"{later}.-1", f"{later}.0"]
+
+
+def test_an_operator_cancels_his_limit_order(room: Room, market: Tape) -> None:
+    market.put(10.0)
+    mark = place(room, market, WANTED)
+    market.put(10.0, 10.0)
+    place(room, market, Cancel(strategy="manual", client_order_id=f"{mark}.-1"))
+    room.ledger.settle()
+    assert short(room.reports("manual")) == [(f"{mark}.-1", "New"), (f"{mark}.-1", "Canceled")]
+
+
+def test_an_operators_order_placed_while_the_order_manager_was_down_is_made_when_it_is_back(
+    tmp_path: Path, market: Tape
+) -> None:
+    market.put(10.0)
+    room = Room(tmp_path, market)
+    room.ledger.settle()
+    room.kill()
+    mark = place(room, market, WANTED)
+    market.put(10.0, 10.0)
+    room.open()
+    room.ledger.settle()
+    assert short(room.reports("manual")) == [(f"{mark}.-1", "New")]
+    room.stop()
 
 
 # ---------------------------------------------------------------------------------------- a broken journal

@@ -34,6 +34,7 @@ from OrderManager.test.ledger_room import (
 )
 from testing.harness import segment_name
 from trading_lib.broker import Terms
+from trading_lib.control import Action, Cancel, PlaceOrder
 from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import LaneHead, LaneState
 from trading_lib.models import Account, Kind, Order, OrderStatus, OrderType, Report, Side, TimeInForce
@@ -91,9 +92,10 @@ def lane_of_all_kinds(strategy_id: str) -> Lane:
 class Hosted:
     """A ledger and the one host it serves, which resends what was not acknowledged, as the order link does."""
 
-    def __init__(self, folder: Path, market: Tape) -> None:
+    def __init__(self, folder: Path, market: Tape, actions: dict[int, Action]) -> None:
         folder.mkdir()
         self.room = Room(folder, market, lane_of_all_kinds)
+        self.room.actions = actions
         self.heard: list[Report] = []
         self.kept: deque[Request] = deque()
         self.progress = market.tail
@@ -142,6 +144,8 @@ class Trader:
         self._random = Random(seed)
         self._market = market
         self._limits: list[str] = []
+        self.actions: dict[int, Action] = {}  # an operator's
+        self._by_hand: list[str] = []
 
     def ticks(self) -> None:
         random = self._random
@@ -150,8 +154,26 @@ class Trader:
             kind = Kind.TICK if random.random() < 0.9 else random.choice([Kind.NEWS, Kind.TIME])
             symbol = random.choices(SYMBOLS, (8, 4, 1, 1))[0]
             self._market.put(50.0 if kind is not Kind.TICK else price, symbol=symbol, kind=kind)
+            if random.random() < 0.1:
+                self._operate(price, symbol)
         if random.random() < 0.02:
             self._market.put(0.0, kind=Kind.EPOCH)
+
+    def _operate(self, price: float, symbol: str) -> None:
+        """An operator orders by hand, or cancels what he did."""
+        random, number = self._random, len(self.actions) + 1
+        if self._by_hand and random.random() < 0.3:
+            self.actions[number] = Cancel(strategy="manual", client_order_id=random.choice(self._by_hand))
+        else:
+            self._by_hand.append(f"{self._market.tail}.-1")
+            self.actions[number] = PlaceOrder(
+                symbol=symbol,
+                side=random.choice(list(Side)),
+                qty=random.randint(1, 20),
+                type=random.choice(("market", "limit")),
+                price=price,
+            )
+        self._market.put(float(number), kind=Kind.CONTROL)
 
     def requests(self, begin: int) -> list[Request]:
         random, found = self._random, list[Request]()
@@ -204,6 +226,13 @@ def committed(path: Path) -> tuple[list[Report], list[Account]]:
     return [f for f in found if isinstance(f, Report)], [f for f in found if isinstance(f, Account)]
 
 
+def by_hand(path: Path) -> list[Request]:
+    """An operator's orders as the journal has them."""
+    with JournalReader(path) as reader:
+        facts = [records.decode(payload) for _, payload in reader.read(1_000_000)]
+    return [fact.request for fact in facts if isinstance(fact, records.Taken) and fact.by_operator]
+
+
 @pytest.fixture
 def market() -> Iterator[Tape]:
     with tape() as made:
@@ -233,8 +262,8 @@ def run(folder: Path, seed: int, grave: Grave, harm: Callable[[Hosted, Random], 
     with tape() as market:
         market.put(10.0)
         market.put(10.0, symbol="MSFT")
-        steady, victim = Hosted(folder / "steady", market), Hosted(folder / "victim", market)
         trader = Trader(seed, market)
+        steady, victim = (Hosted(folder / name, market, trader.actions) for name in ("steady", "victim"))
         for _ in range(60):
             begin = market.tail
             trader.ticks()
@@ -267,6 +296,7 @@ def run(folder: Path, seed: int, grave: Grave, harm: Callable[[Hosted, Random], 
             assert state_of(victim, strategy) == state_of(steady, strategy)
         expected = committed(folder / "steady" / "journal.bin")
         assert committed(folder / "victim" / "journal.bin") == expected
+        assert by_hand(folder / "victim" / "journal.bin") == by_hand(folder / "steady" / "journal.bin")
 
 
 def state_of(hosted: Hosted, strategy: str) -> LaneState:

@@ -1,15 +1,29 @@
 """`sim control`: an operator's words, and what becomes of a run that is going on."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.steer import NoLiveRun, UnknownAction, action_of, live_run, send
+from lab.test.live import living
 from OrderBook.control_client import ActionRefused
-from testing.harness import ROOT, running, system_config, wait_until, write_config
-from trading_lib.control import Cancel, Costs, DropFeed, KillSwitch, Model, Pause, Reset, Resume, Speed
+from testing.harness import ROOT, deep_update, running, system_config, wait_until, write_config
+from trading_lib.control import (
+    Cancel,
+    Costs,
+    DropFeed,
+    KillSwitch,
+    Model,
+    Pause,
+    PlaceOrder,
+    Reset,
+    Resume,
+    Speed,
+)
+from trading_lib.models import Side
 
 
 @pytest.mark.parametrize(
@@ -27,6 +41,14 @@ from trading_lib.control import Cancel, Costs, DropFeed, KillSwitch, Model, Paus
         ("kill-switch", KillSwitch()),
         ("kill-switch mine flatten=true", KillSwitch(strategy="mine", flatten=True)),
         ("drop-feed", DropFeed()),
+        (
+            "order side=BUY qty=10 symbol=AAPL type=limit price=1.5",
+            PlaceOrder(symbol="AAPL", side=Side.BUY, qty=10, type="limit", price=1.5),
+        ),
+        (
+            "order side=SELL qty=0.5 symbol=2330 type=market",
+            PlaceOrder(symbol="2330", side=Side.SELL, qty=0.5, type="market"),
+        ),
     ],
 )
 def test_words_are_an_action(words: str, action: object) -> None:
@@ -46,6 +68,9 @@ def test_words_are_an_action(words: str, action: object) -> None:
         ("costs slip=1", "costs knows no 'slip', only strategy, slippage_bps"),
         ("model", "model"),
         ("cancel strategy=mine", "client_order_id"),
+        ("order side=BUY qty=10 symbol=AAPL type=limit", "a limit order needs a price"),
+        ("order side=BUY qty=-1 symbol=AAPL type=market", "qty"),
+        ("order 10 AAPL", "'10': expected NAME=VALUE"),
     ],
 )
 def test_words_that_are_no_action_are_refused_with_what_is(words: str, said: str) -> None:
@@ -83,3 +108,39 @@ def test_a_market_that_lives_is_held_hurried_and_changed(tmp_path: Path) -> None
             send(run, action_of("model", ["gamma=1"]))
         assert send(run, action_of("resume", [])).seq == changed.seq + 1
         assert process.stop() == 0
+
+
+def test_an_order_by_hand_is_worked_by_the_manual_lane_and_cancelled_like_a_strategys(tmp_path: Path) -> None:
+    market: dict[str, Any] = json.loads((ROOT / "configs" / "ou.json").read_bytes())
+    quick = {"Gateway": {"schedule": {"speed": 20}}, "Recorder": {"enabled": True, "report": False}}
+    settings = {key: market[key] for key in ("symbols", "Gateway")}
+    with living(tmp_path, **deep_update(settings, quick)) as live:
+        wait_until(lambda: live.parts().get("orderbook", {}).get("ticks", 0) > 10, "a market")
+        port = live.tree["OrderManager"]["events_port"]
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as link, link.makefile() as lines:
+            told = map(json.loads, lines)
+
+            def becomes(kind: str, **fields: Any) -> dict[str, Any]:
+                """The first event that is so."""
+                wanted = {"type": kind, "strategy_id": "manual"} | fields
+                return next(event for event in told if wanted.items() <= event.items())
+
+            place = ["side=BUY", "qty=10", "symbol=OU"]
+            limit = send(live.run, action_of("order", [*place, "type=limit", "price=1.5"]))
+            bid = f"{limit.seq}.-1"
+            number = becomes("order", client_order_id=bid, order_type="LIMIT", limit_price=1.5)["number"]
+            assert becomes("report", client_order_id=bid)["status"] == "New"
+            send(live.run, action_of("cancel", ["strategy=manual", f"client_order_id={bid}"]))
+            assert becomes("report", client_order_id=bid)["reason"] == "by the operator"
+            bought = send(live.run, action_of("order", [*place, "type=market"]))
+            assert becomes("report", client_order_id=f"{bought.seq}.-1", status="Filled")["last_qty"] == 10
+        log = (tmp_path / "logs" / "order_manager.log").read_text()
+        assert f"Received Order {number}: BUY 10 OU @ " in log
+        live.let_the_recorder_catch_up()
+        assert live.process.stop() == 0
+        trades = (live.run / "trades.csv").read_text().splitlines()
+        assert [
+            line
+            for line in trades
+            if f",manual,{bought.seq}.-1,OU,BUY,10" in line and line.endswith(",operator")
+        ]

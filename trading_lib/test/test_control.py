@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from trading_lib.control import Cancel, Costs, KillSwitch, read_actions
+from trading_lib.control import Cancel, Costs, KillSwitch, PlaceOrder, read_actions
+from trading_lib.models import Side
 
 KILL = b'{"id": 1, "action": "kill_switch", "ts": "5"}\n'
 CANCEL = b'{"id": 2, "action": "cancel", "strategy": "s", "client_order_id": "417.0"}\n'
 COSTS = b'{"id": 3, "action": "costs", "strategy": "s", "slippage_bps": 2.5, "latency_ms": 100}\n'
+ORDER = b'{"id": 4, "action": "order", "symbol": "A.B", "side": "SELL", "qty": 2, "type": "limit", "price": 1.5}\n'
 
 
 @pytest.fixture
@@ -21,11 +23,12 @@ def test_a_run_without_a_file_has_no_actions(file: Path) -> None:
 
 
 def test_actions_are_found_by_their_id_and_foreign_fields_do_no_harm(file: Path) -> None:
-    file.write_bytes(KILL + CANCEL + COSTS)
+    file.write_bytes(KILL + CANCEL + COSTS + ORDER)
     assert read_actions(file) == {
         1: KillSwitch(),
         2: Cancel(strategy="s", client_order_id="417.0"),
         3: Costs(strategy="s", slippage_bps=2.5, latency_ms=100.0),
+        4: PlaceOrder(symbol="A.B", side=Side.SELL, qty=2.0, type="limit", price=1.5),
     }
 
 
@@ -52,6 +55,7 @@ def test_what_follows_the_last_newline_is_not_there_yet(file: Path) -> None:
         b'{"id": 9, "action": "costs", "slippage_bps": -1}',
         b'{"id": 9, "action": "costs", "latency_ms": -50}',
         b'{"id": 9, "action": "costs", "commission_bps": 1e400}',
+        b'{"id": 9, "action": "order", "symbol": "A", "side": "BUY", "qty": 1, "type": "limit"}',
         b'{"id": 9, "acti',
         b"[]",
         b"",

@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading_lib.broker import Terms
-from trading_lib.control import Action, Cancel, Costs, KillSwitch
+from trading_lib.control import Action, Cancel, Costs, KillSwitch, PlaceOrder
 from trading_lib.lane import Lane, Request
 from trading_lib.models import (
+    MANUAL,
     NS_PER_S,
     CancelRequest,
     Kind,
@@ -294,11 +295,11 @@ def test_each_of_several_strategies_gets_what_it_would_get_alone(seed: int, leng
 class Desk:
     """A lane with latency 50 ms and no costs, unless said otherwise, and a market of `A` at 100 ms a tick."""
 
-    def __init__(self, terms: Terms | None = None, limits: Limits | None = None) -> None:
+    def __init__(self, terms: Terms | None = None, limits: Limits | None = None, strategy: str = "s") -> None:
         plain = Terms(slippage_bps=0.0, commission_bps=0.0)
         self.actions: dict[int, Action] = {}
         self.made = Scenario(terms or plain, limits or Limits(), [], [], self.actions)
-        self.lane = self.made.lane()
+        self.lane = self.made.lane(strategy)
         self.now = Event(-1, START, Kind.TIME)
         self.mark(Kind.EPOCH)
 
@@ -479,6 +480,60 @@ def test_an_operators_cancel_acts_at_its_place_on_the_tape_and_on_its_strategy_a
     desk.control(Cancel(strategy="other", client_order_id=resting))
     desk.control(Cancel(strategy="s", client_order_id=resting))
     assert desk.said() == ["New", "Canceled by the operator"]
+
+
+def placed(**changes: Any) -> PlaceOrder:
+    return msgspec.structs.replace(PlaceOrder(symbol="A", side=Side.BUY, qty=2.0, type="market"), **changes)
+
+
+def test_an_operators_order_is_made_at_its_record_by_the_manual_lane_and_travels_like_any() -> None:
+    desk = Desk(strategy=MANUAL)
+    desk.tick(100.0)
+    mark = desk.control(placed())
+    (order,) = desk.lane.placed
+    assert (order.client_order_id, order.timestamp, order.price) == (f"{mark.seq}.-1", mark.ts, 100.0)
+    desk.tick(101.0, after_ms=50)
+    assert desk.said() == []
+    desk.tick(102.0, after_ms=1)
+    assert desk.said() == ["New", "Filled 2 at 101"]
+    assert desk.lane.position("A") == 2
+
+
+def test_an_operators_limit_order_rests_where_he_says_and_he_can_cancel_it() -> None:
+    desk = Desk(strategy=MANUAL)
+    desk.tick(100.0)
+    mark = desk.control(placed(type="limit", price=1.5))
+    desk.tick(100.0)
+    (working,) = desk.lane.open.values()
+    assert (working.order.limit_price, working.order.tag) == (1.5, "operator")
+    desk.control(Cancel(strategy=MANUAL, client_order_id=f"{mark.seq}.-1"))
+    assert desk.said() == ["New", "Canceled by the operator"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (placed(price=90.0), "Rejected collar: 90.0 is -10.00 % from the market's 100.0, 5 % allowed"),
+        (placed(qty=1001.0), "Rejected max_position: "),
+        (placed(symbol="NONE"), "Rejected no market record: no price of NONE"),
+        (placed(symbol="NONE", type="limit", price=3.0), "Rejected no market record: no price of NONE"),
+        (placed(qty=1e-15), "Rejected quantity: 1e-15 is below the smallest, 1e-12"),
+    ],
+)
+def test_risk_looks_at_an_operators_order_as_at_any(wanted: PlaceOrder, said: str) -> None:
+    desk = Desk(strategy=MANUAL)
+    desk.tick(100.0)
+    desk.control(wanted)
+    desk.tick(100.0)
+    assert [text[: len(said)] for text in desk.said()] == [said]
+
+
+def test_an_operators_order_is_nothing_to_a_strategys_lane() -> None:
+    desk = Desk()
+    desk.tick(100.0)
+    desk.control(placed())
+    desk.tick(100.0)
+    assert (desk.said(), desk.lane.placed, desk.lane.busy) == ([], [], False)
 
 
 def test_costs_change_from_their_record_on_and_the_latency_for_later_causes() -> None:
