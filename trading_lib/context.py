@@ -22,6 +22,7 @@ RISK_DENIED: Final = "risk denied"
 NO_DATA: Final = "no data"
 
 MAX_REASONS: Final = 32  # different ones that are counted; the rest is one
+REASON_CHARS: Final = 100  # of one that are kept
 OTHER_REASONS: Final = "other reasons"
 MAX_SHOWN: Final = 64  # indicators whose values are shown, the first of each name and symbol
 
@@ -97,7 +98,8 @@ class Context:
         try:
             reasons[reason] += 1
         except KeyError:
-            if len(reasons) >= MAX_REASONS:
+            reason = _writable(str(reason))[:REASON_CHARS]
+            if reason not in reasons and len(reasons) >= MAX_REASONS:
                 reason = OTHER_REASONS
             reasons[reason] = reasons.get(reason, 0) + 1
 
@@ -163,5 +165,9 @@ class Context:
 
     def log(self, message: object) -> None:
         """A line in the strategy's log, written once the orders of the batch are on their way."""
-        text = f"{self._engine.strategy_id}: {message}"
-        self._engine.lines.append(text.encode("utf-8", "backslashreplace").decode())
+        self._engine.lines.append(_writable(f"{self._engine.strategy_id}: {message}"))
+
+
+def _writable(text: str) -> str:
+    """The text with what is no UTF-8 as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()

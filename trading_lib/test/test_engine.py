@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trading_lib.context import MAX_REASONS, REASON_CHARS
 from trading_lib.engine import ERRORS_SHOWN, Engine
 from trading_lib.lane import Request
 from trading_lib.models import Kind, Order, Side
@@ -486,3 +487,24 @@ def test_a_parameter_is_the_configured_one_or_the_files_own(tmp_path: Path) -> N
     path.write_text("PARAMS = {'a': 1, 'b': 2}\ndef on_tick(ctx, tick): pass\n")
     engine = Engine("mine", load_strategy(path), {"b": 20}, str, print)
     assert engine.params == {"a": 1, "b": 20}
+
+
+def test_a_reason_for_no_trade_is_short_text_whatever_it_was_and_there_are_not_many(run: MakeRun) -> None:
+    source = """
+        def on_tick(ctx, tick):
+            for reason in ("x" * 5000, "x" * 6000, "\\udcff", ("a", 1), None):
+                ctx.no_trade(reason)
+            for number in range(100):
+                ctx.no_trade(f"reason {number}")
+    """
+    made = run(source)
+    made.feed(ticks(1.0, 2.0))
+    why = made.engine.why_no_trade()
+    assert {name: why[name] for name in ("x" * REASON_CHARS, "\\udcff", "('a', 1)", "None")} == {
+        "x" * REASON_CHARS: 4,
+        "\\udcff": 2,
+        "('a', 1)": 2,
+        "None": 2,
+    }
+    assert len(why) == MAX_REASONS + 1
+    assert sum(why.values()) == 210
