@@ -190,7 +190,7 @@ class Nursery:
         self._numbers = 0
         self.workers: dict[int, WorkerHandle] = {}
         self.denied: Counter[str] = Counter()  # system calls, of workers that have ended
-        self.restarts = -1
+        self.restarts = 0  # of the zygote
 
     @property
     def ready(self) -> bool:
@@ -208,6 +208,7 @@ class Nursery:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+        self.restarts += self._process is not None
         environment |= dict.fromkeys(ONE_THREAD, "1") | {CHANNEL_FD: str(theirs.fileno())}
         self._process = subprocess.Popen(
             [sys.executable, str(ZYGOTE)],
@@ -219,7 +220,6 @@ class Nursery:
         self._channel = Channel(ours, FromZygote, descriptors=False)
         self._loop.add(self._channel, lambda mask: self._on_zygote(mask))
         self._backoff.failed()
-        self.restarts += 1
 
     def _on_zygote(self, mask: int) -> None:
         assert self._channel is not None

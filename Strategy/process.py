@@ -197,6 +197,7 @@ class StrategyProcess:
             "denied_calls": sum(self._nursery.denied.values())
             + sum(sum(found["denied_calls"].values()) for found in strategies),
             "worker_restarts": sum(found["restarts"] for found in strategies),
+            "zygote_restarts": self._nursery.restarts,
             "counters": counters,
             "pids": self._nursery.pids,
         }

@@ -49,6 +49,7 @@ from Strategy.watchdog import Watchdog
 from trading_lib.order_wire import Welcome
 
 BOOKED: Final = 4  # in a tape record: the wall clock, ns, when it was booked
+REFUSED: Final = "sessions refused"  # by the ledger
 LOAD_S: Final = 20.0  # to import and init, at most
 
 
@@ -515,6 +516,7 @@ class Runner:
             "trace": self._trace.take(),
             "trace_dropped": self._trace.dropped,
             **msgspec.structs.asdict(counts),
+            "counters": counts.counters | {REFUSED: self._dialer.refusals},
         }
         kept, cut = bounded(found, ROOM // len(self._config.Strategy.entries))
         return {**kept, "status_cut": cut + (worker.status_cut if worker is not None else 0)}

@@ -25,10 +25,11 @@ ORDERS_SHOWN: Final = 2  # with these …
 LANES_SHOWN: Final = 2  # … and these the table fits a terminal of 24 lines
 ROOMY: Final = 32  # lines of a terminal that has room for more than one strategy's state
 STRATEGIES_SHOWN: Final = 3
-OTHER_LINES: Final = 23  # than places of strategies that compete
+OTHER_LINES: Final = 24  # than places of strategies that compete
 LEADERS_IN_A_LINE: Final = 5
 POSITIONS_SHOWN: Final = 2  # of each, and how many more
 UNACKNOWLEDGED_SHOWN: Final = 1000  # some are always on their way
+COUNTED: Final = {"order_manager": "orders", "recorder": "records", "dashboard": "listeners"}
 BEHIND: Final = 1000  # records: a strategy that lags by more has a problem worth showing
 
 
@@ -80,7 +81,9 @@ def problems(parts: dict[str, Any]) -> str:
         "connections refused": sum(_starting_with("refused", counters) for counters in ports),
         "orders denied": sum(n for rule, n in orders.get("denials", {}).items() if rule != "cancel"),
         "strategy stopped": int(bool(strategy.get("stopped"))),
+        "sessions refused": strategy.get("counters", {}).get("sessions refused", 0),
         "workers restarted": strategy.get("worker_restarts", 0),
+        "zygote restarted": strategy.get("zygote_restarts", 0),
         "over budget": strategy.get("over_budget", 0),
         "system calls denied": strategy.get("denied_calls", 0),
         "status values cut": strategy.get("status_cut", 0),
@@ -166,9 +169,8 @@ def table(status: dict[str, Any], rates: Rates, lines: int = 24) -> Group:
     for heading in ("memory", "restarts", "count", "per s"):
         grid.add_column(heading, justify="right")
     for name, part in parts.items():
-        counts, unit = (
-            (part.get("orders", 0), "orders") if name == "order_manager" else (part.get("ticks", 0), "ticks")
-        )
+        unit = COUNTED.get(name, "ticks")
+        counts = part.get(unit, 0)
         grid.add_row(
             name,
             Text(part["state"], style=_STATE_STYLE.get(part["state"], "")),
@@ -196,8 +198,14 @@ def table(status: dict[str, Any], rates: Rates, lines: int = 24) -> Group:
         *_money_lines(parts, max(LANES_SHOWN, lines - OTHER_LINES)),
         *_lines("latency", [f"{stage:<15}{latency(parts, stage)}" for stage in stages]),
         Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
-        Text("stopped" if status.get("stopped") else "Ctrl-C stops", style="dim"),
+        Text("stopped" if status.get("stopped") else f"Ctrl-C stops{_where(parts)}", style="dim"),
     )
+
+
+def _where(parts: dict[str, Any]) -> str:
+    """Where the dashboard is, beside another text; nothing while it is not there."""
+    dashboard = parts.get("dashboard", {})
+    return f"   dashboard {dashboard['message']}" if dashboard.get("state") == "ready" else ""
 
 
 def _money_lines(parts: dict[str, Any], most: int) -> list[Text]:

@@ -15,7 +15,15 @@ from typing import Any
 import msgspec
 import psutil
 
-from OrderManager.server import Connection, Hello, Input, OrderManagerServer, Progress, Received
+from OrderManager.server import (
+    Connection,
+    Hello,
+    Input,
+    OrderManagerServer,
+    Progress,
+    Received,
+    SessionDenied,
+)
 from shared_memory_utils import Entry, SharedPriceBook, TapeWriter
 from testing.harness import Process, running, segment_name, segments, system_config, wait_until, write_config
 from trading_lib import order_wire, wire
@@ -73,6 +81,7 @@ class Stage:
         self.received: list[Received] = []
         self.hellos: list[Hello] = []
         self.next_seq: int | None = None  # where to begin; None: where the Strategy asks to
+        self.denied = ""  # why nobody gets a session
         self.position = 0.0  # of AAPL, as the ledger says at the beginning …
         self.prices: dict[str, float] = {}  # … and the last prices it knows
         self.progress: list[Progress] = []
@@ -98,6 +107,8 @@ class Stage:
 
     def welcome(self, client: Connection, hello: Hello) -> tuple[Iterable[bytes], int]:
         self.hellos.append(hello)
+        if self.denied:
+            raise SessionDenied(self.denied)
         self.client = client
         begin = hello.number if self.next_seq is None else self.next_seq
         lane = Lane("mine", Terms(), Limits())

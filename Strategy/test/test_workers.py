@@ -169,12 +169,13 @@ def test_a_worker_that_is_killed_is_started_again_at_the_head_with_the_ledgers_p
 
 
 def test_a_zygote_that_is_killed_takes_its_workers_along_and_all_is_started_again(tmp_path: Path) -> None:
-    with stage(tmp_path) as s, s.market() as m:
+    with stage(tmp_path, BUY_ALL, "-vv") as s, s.market() as m:
         s.until_ready()
         zygote, worker = s.zygote, s.workers[0]
         zygote.kill()
         s.until(lambda: "mine started again, from record 0" in s.log)
         wait_until(lambda: not psutil.pid_exists(worker))
+        s.until(lambda: "'zygote_restarts': 1" in s.process.output)
         m.put(1.0)
         s.until(lambda: s.quantities == [1.0])
         assert s.stop() == EXIT_OK
@@ -354,6 +355,19 @@ def test_why_there_is_no_trade_and_the_indicators_are_reported(tmp_path: Path) -
         s.until(lambda: "'why': {'warming up': 1, 'signals disagree': 2}" in s.process.output)
         assert "'indicators': {'SMA(2)': 3.0}" in s.process.output
         assert s.stop() == EXIT_OK
+
+
+def test_how_often_the_ledger_has_refused_a_session_is_counted(tmp_path: Path) -> None:
+    with stage(tmp_path, BUY_ALL, "-vv") as s:
+        s.denied = "not today"
+        with s.market() as m:
+            s.until(lambda: re.search(r"'sessions refused': [2-9]", s.process.output))
+            assert s.log.count("the OrderManager refuses the session of mine: not today") == 1
+            s.denied = ""
+            s.until_ready()
+            m.put(1.0)
+            s.until(lambda: s.quantities == [1.0])
+            assert s.stop() == EXIT_OK
 
 
 def test_a_worker_has_the_environment_of_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

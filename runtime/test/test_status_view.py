@@ -94,6 +94,10 @@ def test_nothing_wrong_is_nothing_said() -> None:
             "late 3, frames rejected 3",
         ),
         ({"strategy": part(missed=7, errors=9)}, "overrun 7, strategy errors 9"),
+        (
+            {"strategy": part(counters={"sessions refused": 2, "sent": 9}, zygote_restarts=1, status_cut=3)},
+            "sessions refused 2, zygote restarted 1, status values cut 3",
+        ),
         ({"order_manager": part(rejected={"bad side": 4})}, "orders rejected 4"),
         ({"gateway": part(dropped=12)}, "dropped for slow clients 12"),
         (
