@@ -1,0 +1,253 @@
+"""Orders, fills and money as the dashboard sees them: what the OrderManager's events and statuses say.
+
+All arithmetic of money is the ledger's; here its numbers are kept for who comes later, and summed over
+strategies.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from Dashboard.curve import Curve
+from trading_lib.models import MANUAL, Account
+from trading_lib.standing import Standing
+
+EVENTS_KEPT: Final = 2000  # order updates and fills, for who joins or was slow
+TAGS_KEPT: Final = 10_000  # orders whose type and limit are remembered
+TOTAL: Final = "total"
+_SUMMED: Final = ("initial", "equity", "cash", "realized", "unrealized", "commission")
+
+Event = dict[str, Any]
+
+
+class Ring:
+    """Events of one topic, numbered from 1; the newest EVENTS_KEPT are kept."""
+
+    def __init__(self) -> None:
+        self.kept: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self.count = 0
+
+    def add(self, event: Event) -> None:
+        """Number and keep one."""
+        self.count += 1
+        self.kept.append(event)
+
+    def after(self, number: int) -> tuple[list[Event], int]:
+        """(events after that number which are still kept, how many are not)."""
+        wanted = self.count - number
+        kept = list(self.kept)[-wanted:] if wanted > 0 else []
+        return kept, max(0, wanted - len(kept))
+
+
+class MoneyWatch:
+    """What is known of a run's money. `version` grows with every change of it."""
+
+    def __init__(self) -> None:
+        self.begin("")
+
+    def begin(self, run_id: str) -> None:
+        """Another run."""
+        self.run_id = run_id
+        self.version = 0
+        self.lanes: dict[str, dict[str, Any]] = {}
+        self.orders = Ring()
+        self.fills = Ring()
+        self.open: dict[tuple[str, str], Event] = {}
+        self.curves: dict[str, Curve] = {}
+        self.counts: Counter[str] = Counter()
+        self._details: dict[tuple[str, str], Event] = {}
+        self._standing = Standing()
+        self._marked: dict[str, tuple[int, int]] = {}  # strategy: epoch and time of its last account
+        self._seq = -1
+
+    # ------------------------------------------------------------------------------------------ events
+
+    def take(self, event: Event) -> None:
+        """One line of the event stream."""
+        if event.get("run_id") not in ("", self.run_id):
+            self.begin(event["run_id"])
+        kind, seq = event["type"], event["seq"]
+        if kind != "snapshot" and seq <= self._seq:
+            return  # a stream that began again tells some of it twice
+        self._seq = max(self._seq, seq)
+        if kind == "snapshot":
+            self._snapshot(event["lanes"])
+        elif kind == "order":
+            self._order(event)
+        elif kind == "report":
+            self._report(event)
+        elif kind == "account":
+            self._account(event)
+        elif kind == "note":
+            self.counts[f"note: {event['what']}"] += 1
+
+    def _snapshot(self, lanes: Sequence[Mapping[str, Any]]) -> None:
+        self.open = {
+            (lane["strategy_id"], order["client_order_id"]): _open_row(lane["strategy_id"], order)
+            for lane in lanes
+            for order in lane.get("orders", ())
+        }
+        self.take_lanes(lanes)
+
+    def take_lanes(self, lanes: Sequence[Mapping[str, Any]]) -> None:
+        """The lanes as the OrderManager's status has them."""
+        for lane in lanes:
+            self.lanes[lane["strategy_id"]] = dict(lane)
+        self.version += 1
+
+    def mark(self, ts: int) -> None:
+        """At event time `ts` the lanes are worth what they last said: points for the curves."""
+        for lane in self.lanes.values():
+            self._point(lane, max(ts, self._marked.get(lane["strategy_id"], (0, 0))[1]))
+
+    def _order(self, event: Event) -> None:
+        key = event["strategy_id"], event["client_order_id"] or ""
+        self._details[key] = event
+        if len(self._details) > TAGS_KEPT:
+            del self._details[next(iter(self._details))]
+        row = {
+            "ts": event["ts"],
+            "strategy": event["strategy_id"],
+            "id": key[1],
+            "status": "Pending",
+            "symbol": event["symbol"],
+            "side": event["side"],
+            "qty": event["quantity"],
+            "leaves": event["quantity"],
+            "type": event["order_type"],
+            "limit": event["limit_price"] or None,
+            "stop": event["stop_price"] or None,
+            "tag": event["tag"],
+            "reason": "",
+        }
+        self.open[key] = row
+        self.orders.add(row)
+        self.version += 1
+
+    def _report(self, event: Event) -> None:
+        key = event["strategy_id"], event["client_order_id"]
+        told = self._details.get(key, {})
+        row = {
+            "ts": event["ts"],
+            "strategy": key[0],
+            "id": key[1],
+            "status": event["status"],
+            "symbol": event["symbol"],
+            "side": event["side"],
+            "qty": event["qty"],
+            "leaves": event["leaves_qty"],
+            "type": told.get("order_type", ""),
+            "limit": told.get("limit_price") or None,
+            "stop": told.get("stop_price") or None,
+            "tag": event["tag"] or told.get("tag", ""),
+            "reason": event["reason"],
+        }
+        if event["status"] in ("New", "PartiallyFilled"):
+            self.open[key] = row
+        else:
+            self.open.pop(key, None)
+        if event["last_qty"]:
+            self.fills.add(_fill_row(event, row))
+        if event["status"] == "Rejected":
+            self.counts[f"rejected: {event['reason'].partition(':')[0]}"] += 1
+        self.orders.add(row)
+        self.version += 1
+
+    def _account(self, event: Event) -> None:
+        lane = self.lanes.setdefault(event["strategy_id"], {"strategy_id": event["strategy_id"]})
+        for name in ("equity", "cash", "realized", "unrealized", "commission", "positions", "epoch"):
+            lane[name] = event[name]
+        lane.setdefault(
+            "initial", event["equity"] - event["realized"] - event["unrealized"] + event["commission"]
+        )
+        self._point(lane, int(event["ts"]))
+        self.version += 1
+
+    # ------------------------------------------------------------------------------------------- curves
+
+    def _point(self, lane: Mapping[str, Any], ts: int) -> None:
+        strategy, epoch = lane["strategy_id"], lane["epoch"]
+        if not is_own(lane) or ts <= 0:
+            return
+        self._marked[strategy] = epoch, ts
+        self._curve(strategy, epoch).add(ts, lane["equity"])
+        total = self.total()
+        self._curve(TOTAL, epoch).add(ts, total["equity"])
+        self._standing.add(_as_account(total, epoch, ts))
+
+    def _curve(self, name: str, epoch: int) -> Curve:
+        found = self.curves.get(name)
+        if found is None or found.epoch < epoch:  # time begins again
+            self.curves[name] = found = Curve(epoch)
+        return found
+
+    # -------------------------------------------------------------------------------------------- money
+
+    def total(self) -> dict[str, Any]:
+        """All strategies' money together; of one strategy alone its own numbers."""
+        own = [lane for lane in self.lanes.values() if is_own(lane)]
+        if len(own) == 1:
+            return {**own[0], "strategy_id": TOTAL}
+        total: dict[str, Any] = {name: sum(lane.get(name, 0.0) for lane in own) for name in _SUMMED}
+        positions: Counter[str] = Counter()
+        for lane in own:
+            positions.update(lane.get("positions", {}))
+        rating = self._standing.now()
+        return {
+            "strategy_id": TOTAL,
+            **total,
+            "positions": dict(positions),
+            "drawdown": rating.drawdown,
+            "sharpe": rating.sharpe,
+            "step_ns": rating.step_ns,
+            **{name: _sum_known(own, name) for name in ("trades", "wins", "open_orders", "travelling")},
+        }
+
+
+def is_own(lane: Mapping[str, Any]) -> bool:
+    """Whether a lane is shown: `manual` only once it trades."""
+    return lane["strategy_id"] != MANUAL or bool(lane.get("commission")) or bool(lane.get("positions"))
+
+
+def _sum_known(lanes: Sequence[Mapping[str, Any]], name: str) -> int | None:
+    known = [lane[name] for lane in lanes if lane.get(name) is not None]
+    return sum(known) if known else None
+
+
+def _open_row(strategy: str, order: Mapping[str, Any]) -> Event:
+    return {
+        "ts": "0",
+        "strategy": strategy,
+        "id": order["client_order_id"],
+        "status": "New" if order.get("status") != "travelling" else "Pending",
+        "symbol": order["symbol"],
+        "side": order["side"],
+        "qty": order["qty"],
+        "leaves": order.get("leaves_qty", order["qty"]),
+        "type": order.get("type", ""),
+        "limit": order.get("limit_price") or None,
+        "stop": order.get("stop_price") or None,
+        "tag": order.get("tag", ""),
+        "reason": "",
+    }
+
+
+def _fill_row(event: Event, row: Event) -> Event:
+    return {
+        "ts": event["ts"],
+        "epoch": event["epoch"],
+        "strategy": row["strategy"],
+        "id": row["id"],
+        "symbol": row["symbol"],
+        "side": row["side"],
+        "qty": event["last_qty"],
+        "price": event["last_px"],
+        "commission": event["commission"],
+        "reference": event["reference"] or None,
+        "tag": row["tag"],
+    }
+
+
+def _as_account(total: Mapping[str, Any], epoch: int, ts: int) -> Account:
+    money = {name: total[name] for name in ("cash", "unrealized", "realized", "commission", "equity")}
+    return Account(TOTAL, epoch, 0, ts, "interval", "", 0.0, {}, **money)

@@ -1,0 +1,9 @@
+"""The pages, each a module: what NiceGUI makes once; what moves comes over `/stream`."""
+
+from Dashboard.desk import Desk
+from Dashboard.pages import live
+
+
+def add_pages(desk: Desk) -> None:
+    """Register every page."""
+    live.add(desk)

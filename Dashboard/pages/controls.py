@@ -1,0 +1,116 @@
+"""What steers a run: the market's pace, a strategy's parameters, the kill switch, orders by hand."""
+
+from typing import Any, Final
+
+from nicegui import ui
+
+from Dashboard.desk import Desk
+from Dashboard.pages.frame import attempt, doing, raw
+from Dashboard.pages.parameters import fill_form
+from trading_lib.control import KillSwitch, Pause, Reset, Resume, Speed
+from trading_lib.models import MANUAL
+
+SPEEDS: Final = {
+    0.1: "× 0.1",
+    0.5: "× 0.5",
+    1: "× 1",
+    2: "× 2",
+    5: "× 5",
+    10: "× 10",
+    50: "× 50",
+    100: "× 100",
+}
+ALL: Final = "all"
+
+
+def controls(desk: Desk, may_control: bool) -> None:
+    """The left rail. Who only looks gets the numbers without the buttons."""
+    with ui.element("div").classes("group"):
+        raw('<h3>Market: <span id="market-state"></span></h3><div id="rate" class="number"></div>')
+        if may_control:
+            _market_buttons(desk)
+    with ui.element("div").classes("group wide-only"):
+        raw("<h3>Strategy</h3>")
+        _strategy_choice(desk, may_control)
+    with ui.element("div").classes("group"):
+        raw('<h3>Why no trade?</h3><div id="why" class="why"></div>')
+    if may_control:
+        with ui.element("div").classes("group"):
+            _kill_switch(desk)
+            raw(
+                '<button class="cell-button wide-only" data-drawer="ticket" title="key t">order by hand …</button>'
+            )
+
+
+def _market_buttons(desk: Desk) -> None:
+    with ui.element("div").classes("row"):
+        ui.button("Start", on_click=lambda: _start(desk)).props(
+            'outline title="let the market play: from where it was paused, or once more from the beginning"'
+        )
+        ui.button("Pause", on_click=doing(desk, Pause, "paused")).props("outline")
+    with ui.element("div").classes("row"):
+        ui.button("Resume", on_click=doing(desk, Resume, "going on")).props("outline")
+        ui.button("Reset", on_click=doing(desk, Reset, "begun anew")).props(
+            'outline title="the market from its first record: a new epoch"'
+        )
+
+    async def set_speed(event: Any) -> None:
+        await attempt(desk.act(Speed(speed=float(event.value))), f"speed {SPEEDS[event.value]}")
+
+    speed = desk.system.part("gateway").get("speed", 1)
+    known = SPEEDS if speed in SPEEDS else {**SPEEDS, speed: f"× {speed:g}"}
+    ui.select(known, value=speed, label="speed", on_change=set_speed).props("dense outlined options-dense")
+
+
+async def _start(desk: Desk) -> None:
+    gateway = desk.system.part("gateway")
+    if gateway.get("state") not in ("ready", "silent"):
+        await attempt(desk.command({"start": "gateway"}), "the Gateway starts")
+    elif gateway.get("ended"):
+        await attempt(desk.act(Reset()), "begun anew")
+    else:
+        await attempt(desk.act(Resume()), "going on")
+
+
+def _strategy_choice(desk: Desk, may_control: bool) -> None:
+    names = [entry.id for entry in desk.config.Strategy.entries]
+    choice = ui.select([ALL, *names, MANUAL], value=ALL, label="strategy").props(
+        "dense outlined options-dense id=strategy-choice"
+    )
+    raw('<div id="strategy-state" class="muted"></div><div id="strategy-error" class="bad"></div>')
+    form = ui.element("div").classes("group") if may_control else None
+
+    def chosen(event: Any) -> None:
+        ui.run_javascript(f"algosimLive.chooseStrategy({event.value!r})")
+        if form is not None:
+            fill_form(desk, form, event.value if event.value != ALL else names[0])
+
+    choice.on_value_change(chosen)
+    if form is not None and names:
+        fill_form(desk, form, names[0])
+
+
+def _kill_switch(desk: Desk) -> None:
+    with ui.dialog() as dialog, ui.card():
+        ui.label("Kill switch: cancel what is open, and accept nothing more?").style("font-weight: 600")
+        scope = (
+            ui.select(
+                [ALL, *(entry.id for entry in desk.config.Strategy.entries), MANUAL],
+                value=ALL,
+                label="strategy",
+            )
+            .props("dense outlined")
+            .style("width: 100%")
+        )
+        flatten = ui.checkbox("close positions, too", value=desk.config.OrderManager.risk.kill_switch_flatten)
+
+        async def pull() -> None:
+            dialog.close()
+            strategy = None if scope.value == ALL else scope.value
+            await attempt(desk.act(KillSwitch(strategy=strategy, flatten=bool(flatten.value))), "killed")
+
+        with ui.row():
+            ui.button("Kill", on_click=pull).classes("kill").props('unelevated color="" id="kill-confirm"')
+            ui.button("Leave it", on_click=dialog.close).props("flat")
+    ui.button("Kill switch", on_click=dialog.open).classes("kill").props('unelevated color="" id="kill"')
+    raw('<div id="killed" class="bad"></div>')

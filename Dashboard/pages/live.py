@@ -1,0 +1,166 @@
+"""Live: the market, what the strategies do in it, and the controls, on one screen."""
+
+from typing import Any, Final
+
+from nicegui import ui
+from starlette.requests import Request
+
+from Dashboard.desk import Desk
+from Dashboard.guard import may_control
+from Dashboard.pages.controls import controls
+from Dashboard.pages.frame import column, grid, page_frame, raw, script
+from Dashboard.pages.ticket import order_ticket
+
+KPIS: Final = {  # id: (name, what it is)
+    "equity": ("Equity", "initial + realised + unrealised − commissions"),
+    "realized": ("Realised", "gross P&L of what was closed, at average cost"),
+    "unrealized": ("Unrealised", "gross P&L of what is open, at the last price"),
+    "drawdown": ("Drawdown", "the largest fall from a peak of this epoch's equity"),
+    "sharpe": ("Sharpe", "of this epoch's returns, annualised"),
+    "exposure": ("Exposure", "share of event time with a position"),
+    "wins": ("Win rate", "closed trades with a net gain"),
+    "trades": ("Trades", "closed trades (FIFO matches), and commissions paid so far"),
+}
+
+
+def add(desk: Desk) -> None:
+    """Register the page."""
+
+    @ui.page("/", title="algosim: Live")
+    def live(request: Request) -> None:
+        control = may_control(request)
+        page_frame(desk, "/", control)
+        with ui.element("main").classes("live"):
+            with ui.element("section").classes("panel side").props('aria-label="controls"'):
+                controls(desk, control)
+            _kpis()
+            ids = _price() | _tables() | _curves()
+        ids |= _market()
+        if control:
+            order_ticket(desk)
+        script("live.js", {**ids, "mayControl": control})
+
+
+def _kpis() -> None:
+    tiles = "".join(
+        f'<div class="kpi" title="{told}"><div class="name"><span>{name}</span>'
+        f'<span id="kpi-{key}-note"></span></div><div class="value" id="kpi-{key}">–</div></div>'
+        for key, (name, told) in KPIS.items()
+    )
+    raw(f'<section class="kpis" aria-label="key figures">{tiles}</section>')
+
+
+def _chart(classes: str = "fill") -> int:
+    return ui.echart({"series": []}).classes(classes).id
+
+
+def _price() -> dict[str, int]:
+    with ui.element("section").classes("panel price").props('aria-label="price chart"'):
+        raw(
+            '<h2><b id="chart-symbol">–</b><span id="chart-last" class="number"></span>'
+            '<span style="flex:1"></span><span class="muted">▲ buy ▼ sell ◆ news</span>'
+            '<button id="follow" class="cell-button" aria-pressed="true" title="key f">follow live</button>'
+            '<button data-drawer="market" class="cell-button" title="key m">market</button></h2>'
+        )
+        return {"price": _chart()}
+
+
+def _curves() -> dict[str, int]:
+    made = {}
+    with ui.element("div").classes("curves"):
+        for key, heading in (
+            ("equity", "Equity"),
+            ("drawdown", "Drawdown, %"),
+            ("returns", 'Returns, bps&nbsp;<span id="returns-step"></span>'),
+        ):
+            with ui.element("section").classes("panel"):
+                raw(f"<h2>{heading}</h2>")
+                made[key] = _chart()
+    return made
+
+
+_STRATEGY: Final[dict[str, Any]] = {"width": 100}
+_SIDE: Final[dict[str, Any]] = {
+    "width": 74,
+    ":cellClass": "params => algosimCells.sideClass(params)",
+    "cell": "side",
+}
+
+
+def _tables() -> dict[str, int]:
+    trades = [
+        column("time", "time (UTC)", width=165, cellClass="num", headerClass="num"),
+        column("strategy", "strategy", **_STRATEGY),
+        column("side", "side", **_SIDE),
+        column("qty", "quantity", "whole", width=78),
+        column("symbol", "symbol", width=76),
+        column("price", "price", "price", width=86),
+        column("commission", "cost", "cost", width=70),
+        column("tag", "reason", flex=1),
+    ]
+    orders = [
+        column("time", "time (UTC)", width=160, cellClass="num", headerClass="num"),
+        column("strategy", "strategy", **_STRATEGY),
+        column("side", "side", **_SIDE),
+        column("qty", "leaves", "whole", width=80),
+        column("symbol", "symbol", width=80),
+        column("type", "type", width=80),
+        column("limit", "limit / stop", "price", width=95),
+        column("status", "status", width=110),
+        column(
+            "cancel", "", width=80, **{":cellRenderer": "() => '<button class=cell-button>cancel</button>'"}
+        ),
+    ]
+    positions = [
+        column("strategy", "strategy", width=140),
+        column("symbol", "symbol", width=120),
+        column(
+            "qty",
+            "position",
+            "whole",
+            width=110,
+            **{":cellClass": "params => algosimCells.signClass(params)"},
+        ),
+        column("average", "average price", "price", width=120),
+        column("last", "last price", "price", width=120),
+    ]
+    made = {}
+    with ui.element("section").classes("panel tables").props('aria-label="trades, orders, positions"'):
+        with ui.tabs().props("dense align=left no-caps") as tabs:
+            ui.tab("trades", "Trades")
+            with ui.tab("open", "Open orders"):
+                raw('<span id="open-count" class="muted"></span>')
+            ui.tab("positions", "Positions")
+        with ui.tab_panels(tabs, value="trades").classes("fill").props("keep-alive animated=false") as panels:
+            panels.style("background: transparent")
+            for key, columns in (("trades", trades), ("open", orders), ("positions", positions)):
+                with ui.tab_panel(key).style("padding: 0; height: 100%"):
+                    made[key] = grid(columns).id
+    return made
+
+
+def _market() -> dict[str, int]:
+    columns = [
+        column("symbol", "symbol", width=110, pinned="left"),
+        column("last", "last", "price", width=95, enableCellChangeFlash=True),
+        column(
+            "change",
+            "change",
+            "percent",
+            width=85,
+            **{":cellClass": "params => algosimCells.signClass(params)"},
+        ),
+        column("rate", "ticks/s", "rate", width=75),
+        column("sentiment", "news", "whole", width=62),
+        column(
+            "spark", "", width=76, sortable=False, **{":cellRenderer": "params => algosimCells.spark(params)"}
+        ),
+        column("age", "stale", "age", width=62),
+    ]
+    with ui.element("aside").classes("drawer").props('id="market-drawer" aria-label="market"'):
+        with ui.element("div").style("display: flex; gap: 8px; align-items: center"):
+            ui.input(placeholder="find a symbol; Enter opens the first").props(
+                'dense outlined id="market-filter" aria-label="find a symbol"'
+            ).classes("fill")
+            raw('<button class="cell-button" data-drawer="market" aria-label="close">close</button>')
+        return {"market": grid(columns, "symbol", cellFlashDuration=250, cellFadeDuration=250).id}

@@ -1,0 +1,79 @@
+"""The order ticket: an order by hand, of the strategy `manual`. It asks before it sends."""
+
+import msgspec
+from nicegui import ui
+
+from Dashboard.desk import Desk, Refusal
+from Dashboard.pages.frame import raw
+from trading_lib.control import PlaceOrder
+
+MARKET, LIMIT = "market", "limit"
+
+
+def order_ticket(desk: Desk) -> None:
+    """The drawer, and the question before an order goes."""
+    with ui.dialog() as dialog, ui.card():
+        question = ui.label().style("font-weight: 600")
+        raw(
+            '<div class="muted">It is paper money: the order arrives after the configured latency, '
+            "and the risk limits apply.</div>"
+        )
+        with ui.row():
+            send = ui.button("Send").props('unelevated id="ticket-send"')
+            ui.button("Leave it", on_click=dialog.close).props("flat")
+    with ui.element("aside").classes("drawer narrow").props('id="ticket-drawer" aria-label="order by hand"'):
+        raw(
+            '<h2 style="font-size: 14px; margin: 0; line-height: 20px">Order by hand</h2>'
+            '<div class="muted">strategy manual</div>'
+        )
+        symbol = ui.input("symbol").props('dense outlined id="ticket-symbol"')
+        side = ui.toggle(["BUY", "SELL"], value="BUY").props("spread no-caps unelevated")
+        quantity = ui.number("quantity", value=10, min=0).props('dense outlined id="ticket-quantity"')
+        kind = ui.toggle([MARKET, LIMIT], value=MARKET).props("spread no-caps unelevated")
+        price = ui.number("limit price", min=0).props('dense outlined id="ticket-price"')
+        price.bind_visibility_from(kind, "value", lambda value: value == LIMIT)
+        problem = ui.label().classes("bad")
+
+        def order() -> PlaceOrder:
+            return msgspec.convert(
+                {
+                    "action": "order",
+                    "symbol": symbol.value,
+                    "side": side.value,
+                    "qty": quantity.value,
+                    "type": kind.value,
+                    "price": price.value if kind.value == LIMIT else None,
+                },
+                PlaceOrder,
+            )
+
+        def ask() -> None:
+            problem.text = _problem(desk, symbol.value, quantity.value, kind.value, price.value)
+            if not problem.text:
+                at = f"at {price.value:g} or better" if kind.value == LIMIT else "at the market"
+                question.text = f"{side.value} {quantity.value:g} {symbol.value} {at}?"
+                dialog.open()
+
+        async def place() -> None:
+            dialog.close()
+            try:
+                answer = await desk.act(order())
+            except (Refusal, msgspec.ValidationError) as fault:
+                problem.text = str(fault)
+            else:
+                ui.notify(f"sent, record {answer.seq:,}", type="positive", position="bottom-right")
+
+        send.on_click(place)
+        ui.button("Review …", on_click=ask).props('unelevated id="ticket-review"')
+        raw('<button class="cell-button" data-drawer="ticket">close</button>')
+
+
+def _problem(desk: Desk, symbol: str, quantity: float | None, kind: str, price: float | None) -> str:
+    """What is wrong with an order before it is sent; empty if nothing is."""
+    if symbol not in desk.market.symbols:
+        return f"{symbol or 'no symbol'}: there is none such in this market"
+    if not quantity or quantity <= 0:
+        return "the quantity must be above 0"
+    if kind == LIMIT and (not price or price <= 0):
+        return "a limit order needs a price above 0"
+    return ""

@@ -1,0 +1,89 @@
+"""The dashboard's process: a web server beside a run, at the lowest priority, in nobody's way."""
+
+import asyncio
+import contextlib
+import os
+from typing import Any, Final
+
+import uvicorn
+
+from config import Config
+from Dashboard.app import make_app
+from Dashboard.desk import Desk
+from Dashboard.guard import is_everywhere
+from runtime.loop import listen
+from runtime.part import Part
+
+LOOK_S: Final = 0.1  # how often the stop flag and the supervisor's line are looked at
+NICENESS: Final = 5
+
+
+class _Server(uvicorn.Server):
+    """Signals are the part's business: they only set its flag."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def address(config: Config) -> str:
+    """Where a browser on this machine finds the dashboard."""
+    section = config.Dashboard
+    host = "localhost" if is_everywhere(section.host) else section.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{section.port}"
+
+
+def serve(part: Part, config: Config) -> None:
+    """Run the dashboard until it is told to stop. Raises PortInUse."""
+    section = config.Dashboard
+    listener = listen(section.host, section.port, "Dashboard.port")
+    os.nice(NICENESS)
+    try:
+        asyncio.run(_serve(part, config, listener))
+    finally:
+        listener.close()
+
+
+async def _serve(part: Part, config: Config, listener: Any) -> None:
+    desk = Desk(config, part.run_id)
+    server = _Server(
+        uvicorn.Config(
+            make_app(desk),
+            log_config=None,
+            lifespan="on",
+            ws_max_size=1 << 20,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=0,
+            server_header=False,
+            proxy_headers=False,
+        )
+    )
+    working = asyncio.create_task(desk.run())
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        part.ready(address(config))
+        while not part.stopping and not serving.done() and not working.done():
+            part.check_link()
+            if part.status_due():
+                part.report(_status(desk))
+            await asyncio.sleep(LOOK_S)
+        if working.done():
+            working.result()  # what has broken it
+    finally:
+        server.should_exit = server.force_exit = True
+        working.cancel()
+        await asyncio.gather(working, serving, return_exceptions=True)
+        desk.close()
+
+
+def _status(desk: Desk) -> dict[str, Any]:
+    return {
+        "listeners": desk.hub.listeners,
+        "frames": desk.frames.number,
+        "encoded": desk.frames.encoded,
+        "lag": desk.market.lag,
+        "missed": desk.market.missed,
+        "counters": dict(desk.hub.counters),
+    }

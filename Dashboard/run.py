@@ -1,0 +1,12 @@
+"""Run the dashboard alone: `python Dashboard/run.py [config.json]`."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from Dashboard.process import serve  # noqa: E402
+from runtime.part import run_part  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(run_part("dashboard", serve))

@@ -1,0 +1,64 @@
+"""Indicators over event time, as strategies sample them: a bounded history, and what is new since a number."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+CAPACITY: Final = 4000  # samples of a strategy; when there are more, every other older one goes
+STEPS: Final = 30  # statuses that a slow listener may be behind
+
+Sample = tuple[float, list[float | None]]
+
+
+class Trace:
+    """One strategy's indicators: `names`, and samples (event time in ms, a value for each name)."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self.samples: list[Sample] = []
+        self.number = 0
+        self._steps: deque[list[Sample]] = deque(maxlen=STEPS)
+
+    def add(self, samples: list[Sample]) -> None:
+        """Take a status' samples, later than those before."""
+        self.samples += samples
+        if len(self.samples) > CAPACITY:
+            older, newer = self.samples[: CAPACITY // 2], self.samples[CAPACITY // 2 :]
+            self.samples = older[::2] + newer
+        self.number += 1
+        self._steps.append(samples)
+
+    def after(self, number: int) -> list[Sample] | None:
+        """Samples since that number; None when they are not kept apart any more."""
+        wanted = self.number - number
+        if wanted > len(self._steps):
+            return None
+        return [sample for step in list(self._steps)[len(self._steps) - wanted :] for sample in step]
+
+
+class Traces:
+    """Every strategy's."""
+
+    def __init__(self) -> None:
+        self.by_strategy: dict[str, Trace] = {}
+
+    def take(self, strategies: Sequence[Mapping[str, Any]]) -> None:
+        """The strategies of a status."""
+        for status in strategies:
+            names, raw = status.get("trace_names"), status.get("trace")
+            if not names or not raw:
+                continue
+            samples = _of_one_epoch([(int(ts) / 1e6, values) for ts, values in raw])
+            trace = self.by_strategy.get(status["strategy"])
+            begins_anew = trace is None or trace.names != list(names)
+            if trace is None or begins_anew or (trace.samples and samples[-1][0] < trace.samples[-1][0]):
+                self.by_strategy[status["strategy"]] = trace = Trace(names)  # an epoch: time goes back
+            last = trace.samples[-1][0] if trace.samples else float("-inf")
+            if fresh := [sample for sample in samples if sample[0] > last]:
+                trace.add(fresh)
+
+
+def _of_one_epoch(samples: list[Sample]) -> list[Sample]:
+    """Those after the last step back in time."""
+    begins = [at for at in range(1, len(samples)) if samples[at][0] < samples[at - 1][0]]
+    return samples[begins[-1] :] if begins else samples
