@@ -1,4 +1,4 @@
-"""The commands about results: `sim eval`, `sim compare`, `sim replay`, `sim sweep`."""
+"""The commands about results: `sim eval`, `sim runs`, `sim compare`, `sim replay`, `sim sweep`."""
 
 import time
 from pathlib import Path
@@ -87,6 +87,24 @@ def evaluate(
 
 def _file(path: Path) -> Path:
     return path / "strategy.py" if path.is_dir() else path
+
+
+@research.command(epilog="Example:  sim runs --json")
+def runs(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where the runs are; unless given run.export_dir of config.json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON array, for tools.")] = False,
+) -> None:
+    """List the runs and evaluations in a folder, the newest first."""
+    import msgspec
+
+    from config import load_config, resolve
+    from lab.run_list import list_runs
+    from lab.run_table import run_table
+
+    found = list_runs(folder or resolve(load_config().run.export_dir))
+    print(msgspec.json.encode(found).decode() if as_json else run_table(found))
 
 
 @research.command(epilog="Example:  sim compare runs/20260102-143000-4711 evaluations/first")
