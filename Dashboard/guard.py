@@ -113,7 +113,7 @@ def _bracketed(host: str) -> str:
 def _own_address(scope: Scope) -> str:
     """The address that was connected to: a number, which nobody else's name can be."""
     host, port = scope.get("server") or ("", 0)
-    return f"{_bracketed(str(host))}:{port}" if _is_number(host) else ""
+    return f"{_bracketed(host)}:{port}" if _is_number(host) else ""
 
 
 def _is_number(host: str) -> bool:
@@ -130,8 +130,8 @@ def _is_loopback(scope: Scope) -> bool:
 
 
 def _query_token(scope: Scope) -> str:
-    found = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])
-    return found[0]
+    query: str = scope.get("query_string", b"").decode("latin-1")
+    return parse_qs(query).get("token", [""])[0]
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:

@@ -29,17 +29,15 @@ def controls(desk: Desk, may_control: bool) -> None:
         raw('<h3>Market: <span id="market-state"></span></h3><div id="rate" class="number"></div>')
         if may_control:
             _market_buttons(desk)
+    if may_control:
+        with ui.element("div").classes("group"):
+            _kill_switch(desk)
+            raw('<button class="cell-button wide-only" data-drawer="ticket" title="key t">order by hand …</button>')
     with ui.element("div").classes("group wide-only"):
         raw("<h3>Strategy</h3>")
         _strategy_choice(desk, may_control)
     with ui.element("div").classes("group"):
         raw('<h3>Why no trade?</h3><div id="why" class="why"></div>')
-    if may_control:
-        with ui.element("div").classes("group"):
-            _kill_switch(desk)
-            raw(
-                '<button class="cell-button wide-only" data-drawer="ticket" title="key t">order by hand …</button>'
-            )
 
 
 def _market_buttons(desk: Desk) -> None:
@@ -55,7 +53,7 @@ def _market_buttons(desk: Desk) -> None:
         )
 
     async def set_speed(event: Any) -> None:
-        await attempt(desk.act(Speed(speed=float(event.value))), f"speed {SPEEDS[event.value]}")
+        await attempt(desk.act(Speed(speed=float(event.value))), f"speed {known[event.value]}")
 
     speed = desk.system.part("gateway").get("speed", 1)
     known = SPEEDS if speed in SPEEDS else {**SPEEDS, speed: f"× {speed:g}"}
@@ -78,7 +76,7 @@ def _strategy_choice(desk: Desk, may_control: bool) -> None:
         "dense outlined options-dense id=strategy-choice"
     )
     raw('<div id="strategy-state" class="muted"></div><div id="strategy-error" class="bad"></div>')
-    form = ui.element("div").classes("group") if may_control else None
+    form = ui.element("div").classes("form") if may_control else None
 
     def chosen(event: Any) -> None:
         ui.run_javascript(f"algosimLive.chooseStrategy({event.value!r})")
