@@ -1,8 +1,8 @@
 """What the Strategy, its zygote and its workers say to each other. What comes from a worker may be forged.
 
 zygote   ← Fork                                    → Forked, Exited
-worker   ← Join, Session, Leave                    → Locked, Loaded, Failed, Started, Lost, Lines, Status, Traced,
-                                                     Left
+worker   ← Join, Session, Leave                    → Locked, Declared, Loaded, Failed, Started, Lost, Lines,
+                                                     Status, Traced, Left
 """
 
 from typing import Annotated, Any, Final
@@ -38,6 +38,7 @@ class Fork(Message, frozen=True):
     entry: str  # the strategy's id in it
     path: str  # of the strategy file, absolute
     source: bytes  # the file's content
+    params: dict[str, Any]
     tape: str  # the name of the price book
     bell: int  # its page
     actions: str  # path of control.jsonl
@@ -93,6 +94,12 @@ class Locked(Message, frozen=True):
 
     counted: bool
     missing: tuple[str, ...]
+
+
+class Declared(Message, frozen=True):
+    """The parameters that the file knows, with their defaults, as far as they can be shown."""
+
+    params: dict[str, Any]
 
 
 class Loaded(Message, frozen=True):
@@ -162,7 +169,7 @@ class Left(Message, frozen=True):
     next_seq: Place
 
 
-FromWorker = Locked | Loaded | Failed | Started | Lost | Lines | Status | Traced | Left
+FromWorker = Locked | Declared | Loaded | Failed | Started | Lost | Lines | Status | Traced | Left
 FromZygote = Forked | Exited
 
 MAX_MESSAGE: Final = 16 << 20  # bytes; a lane with 10,000 open orders is 2 MB

@@ -12,14 +12,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from config import Config, resolve, to_json
+from runtime.lanes import actions_path
 from runtime.loop import EventLoop, Reminder
 from runtime.part import CannotStart, Part
 from runtime.run_folder import read_token, run_folder
 from shared_memory_utils import MarketView, SegmentError
+from Strategy.actions import ActionFollower
 from Strategy.bounds import SUMMARY_ROOM, bounded
 from Strategy.nursery import Nursery
 from Strategy.runner import Runner, State
 from Strategy.watch import Watch
+from trading_lib.control import HotReload
 
 ROUND_S: Final = 0.02  # so often workers are looked after …
 IDLE_ROUND_S: Final = 0.1  # … and so often when nothing is going on: they run, or wait for a market
@@ -51,9 +54,8 @@ class StrategyProcess:
             end.setblocking(False)
         self._loop.add(self._wake, lambda _: self._drain_wake())
         self._watch: Watch | None = None
-        if config.Strategy.hot_reload:
-            self._watch = Watch((runner.path.parent for runner in self.runners), self._on_change)
         self._attached: MarketView | None = None
+        self._actions: ActionFollower | None = None  # of the run whose market it is attached to
         self._joins: list[str] = []  # what strategies have said on this tape
         self._told_ready = False
         self._warned: set[str] = set()
@@ -88,6 +90,7 @@ class StrategyProcess:
             for runner in self.runners:
                 if runner.path.parent == folder:
                     runner.changed()
+        self._obey()
         self._nursery.next_round()
         for runner in self.runners:
             runner.step()
@@ -119,6 +122,32 @@ class StrategyProcess:
         with contextlib.suppress(BlockingIOError):
             self._wake.recv(4096)
 
+    # ------------------------------------------------------------------------------------------- operators
+
+    def _obey(self) -> None:
+        """Do what operators have asked for since the last look."""
+        assert self._actions is not None
+        for number, action in self._actions.take().items():
+            if isinstance(action, HotReload):
+                self._follow_files(action.on)
+            elif (runner := self._runner(action.strategy)) is not None:
+                runner.parameters.ask(number, action.params)
+            else:
+                self._part.log.warning("action %d: no strategy %r here", number, action.strategy)
+
+    def _runner(self, strategy_id: str) -> Runner | None:
+        return next((runner for runner in self.runners if runner.entry.id == strategy_id), None)
+
+    def _follow_files(self, on: bool) -> None:
+        """Whether a file that is saved runs at once; one that was saved meanwhile does now."""
+        if on and self._watch is None:
+            self._watch = Watch((runner.path.parent for runner in self.runners), self._on_change)
+            for runner in self.runners:
+                runner.changed()
+        elif not on and self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
     # ----------------------------------------------------------------------------------------- the market
 
     def _attach(self) -> None:
@@ -139,6 +168,8 @@ class StrategyProcess:
         self._reminder.found()
         self._attached = attached
         self._joins, self._told_ready = [], False
+        self._actions = ActionFollower(actions_path(self._config, run_id))
+        self._follow_files(self._config.Strategy.hot_reload)
         for runner in self.runners:
             runner.begin(run_id, token, attached.tape)
 
@@ -149,6 +180,12 @@ class StrategyProcess:
             runner.leave()
         self._attached.close()
         self._attached = None
+        self._forget_actions()
+
+    def _forget_actions(self) -> None:
+        if self._actions is not None:
+            self._actions.close()
+            self._actions = None
 
     def _say_goodbye(self) -> None:
         """Everybody takes what is on the tape now, and leaves."""
@@ -157,6 +194,7 @@ class StrategyProcess:
         deadline = time.monotonic() + GOODBYE_S
         while not all(runner.gone for runner in self.runners) and time.monotonic() < deadline:
             self._loop.run_once(0.005)
+            self._nursery.next_round()
             for runner in self.runners:
                 runner.step()
 
@@ -189,6 +227,7 @@ class StrategyProcess:
             for name in ("ticks", "news", "epochs", "lag", "lag_ms")
         }
         summary = {
+            "hot_reload": self._watch is not None,
             "attached": self._attached is not None,
             **most,
             **summed,
@@ -217,6 +256,7 @@ class StrategyProcess:
             runner.close()
         if self._attached is not None:
             self._attached.close()
+        self._forget_actions()
         self._nursery.close()
         self._loop.remove(self._wake)
         self._wake.close()

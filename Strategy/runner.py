@@ -4,23 +4,25 @@
 
 A worker that dies is started again at the head of the tape; one whose strategy does not come back from a
 record is killed. A new version runs in a fresh worker and takes over at a tape boundary, once it has loaded
-and its `init` has run: until then, and if it does not, the old one goes on.
+and its `init` has run: until then, and if it does not, the old one goes on. So do other parameters, which
+make a version, too.
 """
 
 import logging
 import time
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from config import Config, StrategyEntry, resolve
+from config import ROOT, Config, StrategyEntry, resolve
 from logger import log_lines
 from runtime.lanes import actions_path
 from runtime.loop import Backoff
 from runtime.run_folder import run_folder
-from runtime.versions import Version
+from runtime.versions import FOLDER, Version
 from shared_memory_utils import Doorbell, TapeReader, tape_name
 from Strategy.bounds import ROOM, bounded, bounded_message
 from Strategy.channel import CLOSED
@@ -28,6 +30,7 @@ from Strategy.counts import added
 from Strategy.deaths import Deaths
 from Strategy.dialer import Call, Dialer
 from Strategy.messages import (
+    Declared,
     Failed,
     Fork,
     Join,
@@ -43,6 +46,7 @@ from Strategy.messages import (
     Traced,
 )
 from Strategy.nursery import Nursery, WorkerHandle
+from Strategy.parameters import Parameters, presentable
 from Strategy.printed import Printed
 from Strategy.trace import Trace
 from Strategy.watchdog import Watchdog
@@ -86,6 +90,7 @@ class Runner:
         self.state = State.WAITING
         self.error = ""  # why it does not run, or why its newest version does not
         self.version = ""
+        self.parameters = Parameters(entry.params, log)
         self.reloads = self.restarts = 0
         self._config = config
         self._config_json = config_json
@@ -97,6 +102,7 @@ class Runner:
         self._run_id = self._token = ""
         self._tape: TapeReader | None = None  # the parent's
         self._begin_at = 0
+        self._declared: dict[str, Any] = {}  # the parameters that its file knows
         self._worker: WorkerHandle | None = None
         self._next: WorkerHandle | None = None  # another version, getting ready
         self._next_version: Version | None = None
@@ -123,7 +129,12 @@ class Runner:
         self._begin_at, self._first_join = tape.cursor, True
         self.state, self.error = State.LOADING, ""
         self._deaths.forget()
+        self.parameters.begin(self._folder / FOLDER / f"{self.entry.id}.params.json")
         self._load()
+
+    @property
+    def _folder(self) -> Path:
+        return run_folder(self._config, self._run_id)
 
     @property
     def settled(self) -> bool:
@@ -140,6 +151,7 @@ class Runner:
         self._dialer.cancel()
         self._taking_over = False
         self._next_version = None
+        self.parameters.forget()
         if self._next is not None:
             self._bury(self._next)
             self._next = None
@@ -178,19 +190,46 @@ class Runner:
         """Its file, or one beside it, was saved: run that version, if it is another one."""
         if self._bell is None:
             return
+        wanted = self._running if self.parameters.trying else self._next_version or self._running
         try:
-            version = Version(self.path)
+            version = Version(self.path, self.parameters.accepted)
         except OSError:
             return  # an editor is replacing it: there will be another change
-        wanted = self._next_version or self._running
         if wanted is not None and version.name == wanted.name and self.state is not State.STOPPED:
             return
         self._deaths.forget()
+        self.parameters.postpone()  # not both at once: who breaks it is to be known
         self._start_version(version)
+
+    def _change_parameters(self) -> None:
+        """A change of its parameters takes its turn when nothing else is being changed."""
+        changing = self._next is not None or self._next_version is not None or self._taking_over
+        if changing or self.state is State.LEFT or not self.parameters.try_next():
+            return
+        try:
+            version = self._with_parameters(self.parameters.wanted)
+        except OSError as fault:
+            self._break(f"{self.path}: {fault.strerror}")
+            return
+        if self._worker is None:
+            self.parameters.accept()  # nothing runs that they could harm
+        self._deaths.forget()
+        self._start_version(version)
+
+    def _with_parameters(self, params: dict[str, Any] | None) -> Version:
+        """The version that runs with other parameters; the file as it is now where modules beside it have changed,
+        for those are imported from there. Raises OSError."""
+        running = self._running
+        if running is not None and not running.neighbours:
+            return running.with_params(params)
+        found = Version(self.path, params)
+        if running is not None and running.neighbours == found.neighbours:
+            return running.with_params(params)
+        return found
 
     def _load(self) -> None:
         try:
-            version = Version(self.path)
+            version = Version(self.path, self.parameters.accepted)
         except OSError as fault:
             self._break(f"{self.path}: {fault.strerror}")
             return
@@ -205,8 +244,7 @@ class Runner:
             self.state = State.LOADING
 
     def _fork(self, version: Version) -> WorkerHandle:
-        folder = run_folder(self._config, self._run_id)
-        version.keep(folder)
+        version.keep(self._folder)
         assert self._bell is not None
         bell = self._bell
 
@@ -217,6 +255,7 @@ class Runner:
                 self.entry.id,
                 str(self.path),
                 version.source,
+                self.entry.params if version.params is None else version.params,
                 self._config.Strategy.shared_memory_name,
                 bell.page,
                 str(actions_path(self._config, self._run_id)),
@@ -232,9 +271,14 @@ class Runner:
 
     def _break(self, error: str) -> None:
         """This version cannot be run; the old one, if there is one, goes on."""
-        self.error = error
         self._next_version = None
-        if self._worker is None:
+        if tried := self.parameters.trying:
+            error = f"with {tried}: {error}"
+            self.parameters.refuse()
+            if self._worker is None:  # the old one has died meanwhile
+                self._next_version = self._running
+        self.error = error
+        if self._worker is None and self._next_version is None:
             self.state = State.BROKEN
             self._log.error("%s cannot run: %s", self.entry.id, error)
         else:
@@ -246,6 +290,7 @@ class Runner:
         """Everything that is due."""
         if self._bell is None:
             return
+        self._change_parameters()
         wanted = self._next_version if self._next is None and not self._backoff.wait else None
         if wanted is not None and self._nursery.ready:
             self._load_in_a_worker(wanted)
@@ -273,8 +318,12 @@ class Runner:
 
     def _take(self, worker: WorkerHandle, message: Message) -> None:
         match message:
+            case Declared(params):
+                self._learn(worker, params)
             case Loaded():
-                self._loaded.add(worker.number)
+                if worker is self._next:
+                    self._loaded.add(worker.number)
+                    self.parameters.accept()
             case Failed(error):
                 self._failed(worker, error)
             case Started(next_seq):
@@ -370,6 +419,16 @@ class Runner:
 
     # ------------------------------------------------------------------------------------------------ ends
 
+    def _learn(self, worker: WorkerHandle, declared: dict[str, Any]) -> None:
+        """What parameters its file knows: a name that is none of them would change nothing, unnoticed."""
+        if worker is not self._next:
+            return
+        if unknown := self.parameters.unknown(declared):
+            known = ", ".join(sorted({*declared, *self.entry.params}))
+            self._failed(worker, f"it has no parameter {unknown}, only {known}")
+        else:
+            self._declared = declared
+
     def _failed(self, worker: WorkerHandle, error: str) -> None:
         """It does not load, or its `init` raises."""
         if worker is self._next:
@@ -424,6 +483,7 @@ class Runner:
 
     def _give_up(self, how: str) -> None:
         self._next_version = None
+        self.parameters.refuse()
         self.state = State.STOPPED
         self.error = f"it keeps dying: {how}" + (f"; {self.error}" if self.error else "")
         self._log.error("%s STOPPED until it is saved again: %s", self.entry.id, self.error)
@@ -502,6 +562,10 @@ class Runner:
             "strategy": self.entry.id,
             "state": self.state.value,
             "version": self.version,
+            "path": str(self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path),
+            "params": presentable({**self._declared, **self.parameters.now}),
+            "params_known": self._declared,
+            "params_action": self.parameters.handled,
             "error": self.error,
             "reloads": self.reloads,
             "restarts": self.restarts,

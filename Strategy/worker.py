@@ -28,6 +28,7 @@ from Strategy import sandbox
 from Strategy.channel import Channel, ChannelClosed
 from Strategy.host import ROUND_S, Host
 from Strategy.messages import (
+    Declared,
     Failed,
     Fork,
     Join,
@@ -42,10 +43,11 @@ from Strategy.messages import (
     ToWorker,
 )
 from Strategy.order_link import OrderLink
+from Strategy.parameters import presentable
 from Strategy.pulse import Pulse
 from Strategy.trace import interval
 from trading_lib.control import Action, parse_actions
-from trading_lib.engine import Engine
+from trading_lib.engine import Engine, declared_params
 from trading_lib.lane import Lane
 from trading_lib.lane_state import LaneState, restore
 from trading_lib.strategy_file import StrategyError, load_strategy
@@ -64,7 +66,8 @@ class Worker:
     def __init__(self, order: Fork, config: Config, channel: Channel, bell: BellPage, pulse: Pulse) -> None:
         self._order = order
         self._config = config
-        self._entry = next(entry for entry in config.Strategy.entries if entry.id == order.entry)
+        entry = next(entry for entry in config.Strategy.entries if entry.id == order.entry)
+        self._entry = msgspec.structs.replace(entry, params=order.params)
         self._channel = channel
         self._pulse = pulse
         self._tape = TapeReader(order.tape, bell)
@@ -102,6 +105,7 @@ class Worker:
         try:
             self._pulse.begin(1)
             module = load_strategy(Path(self._order.path), self._order.source)
+            self._channel.send(Declared(presentable(declared_params(module))))
             _try_init(module, self._entry, self._make_lane())
             self._pulse.end()
         except StrategyError as fault:

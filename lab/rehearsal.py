@@ -16,7 +16,7 @@ from config import Config, StrategyEntry, resolve
 from lab.history import Beginning, History, Missed
 from lab.interrupts import taken_back_after
 from lab.trial import opened_lane
-from runtime.versions import kept_version
+from runtime.versions import kept_params, kept_version
 from trading_lib.broker import NEVER
 from trading_lib.control import Action
 from trading_lib.engine import Engine
@@ -194,7 +194,7 @@ class Rehearsal:
         self.engine = self._make_engine(
             self.strategy_id,
             load_strategy(kept_version(self._run, beginning.version, resolve(self._entry.path).name)),
-            self._entry.params,
+            kept_params(self._run, beginning.version, self._entry.params),
             self._names.__getitem__,
             lambda _: None,
             wanted=self._entry.symbols,

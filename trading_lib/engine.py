@@ -42,7 +42,7 @@ _REJECTED: Final = OrderStatus.REJECTED
 ERRORS_SHOWN: Final = 5  # of a strategy's exceptions per burst of records; every one is counted
 
 
-def _declared(strategy: ModuleType) -> dict[str, Any]:
+def declared_params(strategy: ModuleType) -> dict[str, Any]:
     """What a strategy file calls its parameters, with their defaults."""
     params = getattr(strategy, "PARAMS", None)
     return params if isinstance(params, dict) else {}
@@ -76,7 +76,7 @@ class Engine:
         reasons: dict[str, int] | None = None,
     ) -> None:
         self.strategy_id = strategy_id
-        self.params = {**_declared(strategy), **params}
+        self.params = {**declared_params(strategy), **params}
         self.lane = lane or Lane(strategy_id, Terms(), Limits())
         self.symbol = ""
         self.ticks = self.news = self.epochs = self.gaps = self.errors = self.placed = 0

@@ -100,6 +100,11 @@ class Stage:
         (self._runs / run_id).mkdir(parents=True, exist_ok=True)
         (self._runs / run_id / "token").write_text(f"token of {run_id}")
 
+    @property
+    def run(self) -> Path:
+        """The folder of run-1."""
+        return self._runs / "run-1"
+
     def open_orders_port(self) -> None:
         self._server = OrderManagerServer("127.0.0.1", self.port, desk=self)
 

@@ -16,7 +16,7 @@ from Strategy.messages import Fork, FromWorker
 from Strategy.nursery import OUTPUT_AT_ONCE, OUTPUT_LINE, WorkerHandle
 from Strategy.pulse import Pulse, make_pulse
 
-ORDER: Final = Fork(1, b"", "mine", "/strategy.py", b"", "tape", 0, "")
+ORDER: Final = Fork(1, b"", "mine", "/strategy.py", b"", {}, "tape", 0, "")
 
 
 class Puppet:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runtime.versions import Version, kept_version
+from runtime.versions import Version, kept_params, kept_version, same_params
 from trading_lib.strategy_file import load_strategy
 
 
@@ -33,3 +33,22 @@ def test_keeping_a_version_again_changes_nothing(tmp_path: Path) -> None:
     made.keep(tmp_path)
     made.keep(tmp_path)
     assert len(list((tmp_path / "strategies").iterdir())) == 1
+
+
+def test_other_parameters_are_another_version_and_kept_with_it(tmp_path: Path) -> None:
+    plain = version(tmp_path / "a", mine="def on_tick(ctx, tick): pass\n")
+    params = {"window": 8, "levels": [1, 2.5], "mode": "é"}
+    changed = plain.with_params(params)
+    assert changed.name.startswith(f"{plain.name}-")
+    for made in (plain, changed):
+        made.keep(tmp_path)
+    assert kept_version(tmp_path, changed.name, "mine.py").read_bytes() == plain.source
+    assert kept_params(tmp_path, changed.name, {"window": 1}) == params
+    assert kept_params(tmp_path, plain.name, {"window": 1}) == {"window": 1}
+
+
+def test_a_version_is_named_by_what_its_parameters_are_and_not_by_their_order(tmp_path: Path) -> None:
+    made = version(tmp_path / "a", mine="")
+    assert made.with_params({"a": 1, "b": 2}).name == made.with_params({"b": 2, "a": 1}).name
+    assert made.with_params({"a": 1}).name != made.with_params({"a": 1.0}).name
+    assert not same_params({"a": 1}, {"a": True})
