@@ -236,6 +236,7 @@ def _fill_row(event: Event, row: Event) -> Event:
     return {
         "ts": event["ts"],
         "epoch": event["epoch"],
+        "exec": event["exec_id"],
         "strategy": row["strategy"],
         "id": row["id"],
         "symbol": row["symbol"],

@@ -141,7 +141,7 @@ def _tables() -> dict[str, int]:
 
 def _market() -> dict[str, int]:
     columns = [
-        column("symbol", "symbol", width=110, pinned="left"),
+        column("symbol", "symbol", minWidth=90, flex=1),
         column("last", "last", "price", width=95, enableCellChangeFlash=True),
         column(
             "change",

@@ -3,6 +3,7 @@ import { Stream, NONE, address, color, fromNs, mounted, number, percent, post, p
 import { PriceChart, CurveCharts } from "/static/charts.js";
 import { MarketTable } from "/static/market.js";
 
+const MOST_TRADES = 300;
 const ids = window.algosim;
 await mounted(ids.price, () => true); // the page's elements are there now
 const state = { symbol: address.get("symbol"), strategy: address.get("strategy"), connection: "lost", run: "", system: null,
@@ -10,6 +11,7 @@ const state = { symbol: address.get("symbol"), strategy: address.get("strategy")
 const charts = { price: new PriceChart(ids.price), curves: new CurveCharts(ids.equity, ids.drawdown, ids.returns) };
 const market = new MarketTable(ids.market, (symbol) => choose(symbol));
 const grids = {};
+let trades = []; // rows of the table, the newest first
 
 const stream = new Stream({
   state(now) {
@@ -22,7 +24,7 @@ const stream = new Stream({
     charts.price.clear();
     charts.curves.clear();
     market.clear();
-    setRows(grids.trades, []);
+    allTrades();
     refreshState();
   },
   "prices.tick"(message) {
@@ -93,7 +95,7 @@ export function chooseStrategy(strategy) {
   charts.curves.filter(state.strategy || "total");
   if (state.money) refreshMoney();
   refreshWhy();
-  setRows(grids.trades, shown(state.fills).slice(-MOST_TRADES).reverse().map(tradeRow));
+  allTrades();
 }
 
 const shown = (rows) => (state.strategy ? rows.filter((row) => row.strategy === state.strategy) : rows);
@@ -158,9 +160,8 @@ function refreshControls() {
 
 // ------------------------------------------------------------------------------------------ the tables
 
-const MOST_TRADES = 300;
-const tradeRow = (fill, index) => ({
-  key: `${fill.strategy} ${fill.id} ${fill.ts} ${fill.qty} ${index ?? ""}`, time: when(fromNs(fill.ts)), strategy: fill.strategy, side: fill.side,
+const tradeRow = (fill) => ({
+  key: `${fill.strategy} ${fill.exec}`, time: when(fromNs(fill.ts)), strategy: fill.strategy, side: fill.side,
   qty: fill.qty, symbol: fill.symbol, price: fill.price, commission: fill.commission, tag: fill.tag });
 const openRow = (order) => ({ key: `${order.strategy} ${order.id}`, time: when(fromNs(order.ts)), strategy: order.strategy, id: order.id,
   side: order.side, qty: order.leaves || order.qty, symbol: order.symbol, type: order.type, limit: order.limit ?? order.stop, status: order.status });
@@ -177,16 +178,15 @@ function positionRows() {
 }
 
 function addTrades(fills) {
-  const api = grids.trades;
-  if (!api) return;
-  const fresh = shown(fills).slice(-MOST_TRADES).map((fill, index) => tradeRow(fill, `${state.fills.length}.${index}`)).reverse();
-  const surplus = [];
-  const count = api.getDisplayedRowCount() + fresh.length;
-  for (let at = api.getDisplayedRowCount() - 1; at >= 0 && surplus.length < count - MOST_TRADES; at--) {
-    const node = api.getDisplayedRowAtIndex(at);
-    if (node) surplus.push(node.data);
-  }
-  api.applyTransactionAsync({ add: fresh, addIndex: 0, remove: surplus });
+  const add = shown(fills).slice(-MOST_TRADES).map(tradeRow).reverse();
+  trades.unshift(...add);
+  const remove = trades.splice(MOST_TRADES);
+  if (add.length) grids.trades?.applyTransactionAsync({ add: add.filter((row) => !remove.includes(row)), addIndex: 0, remove: remove.filter((row) => !add.includes(row)) });
+}
+
+function allTrades() {
+  trades = shown(state.fills).slice(-MOST_TRADES).map(tradeRow).reverse();
+  setRows(grids.trades, trades);
 }
 
 function setRows(api, rows) {
@@ -220,7 +220,7 @@ async function cancel(order) {
 for (const name of ["trades", "open", "positions"]) {
   mounted(ids[name], (element) => element.api).then((element) => {
     grids[name] = element.api;
-    if (name === "trades") setRows(element.api, shown(state.fills).slice(-MOST_TRADES).map(tradeRow).reverse());
+    if (name === "trades") allTrades();
     else if (state.money) refreshMoney();
     if (name === "open") element.api.addEventListener("cellClicked", (event) => event.colDef.field === "cancel" && ids.mayControl && cancel(event.data));
   });
