@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,8 @@ from Strategy.zygote import CHANNEL_FD
 ZYGOTE: Final = Path(__file__).with_name("zygote.py")
 KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONHASHSEED", "ALGOSIM_PURE_PYTHON")
 ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-DENIALS_A_ROUND: Final = 100  # of a worker that makes calls without end: it waits, the others do not
+DENIALS_A_ROUND: Final = 100  # answers to a worker that makes calls without end, in …
+ROUND_S: Final = 0.02  # … so much time: it waits, the others do not
 OUTPUT_AT_ONCE: Final = 1 << 14  # bytes of a worker's output read in a round: who prints more is slowed down
 LAST_READS: Final = 65  # of so much, when it has ended: more than a pipe holds
 OUTPUT_LINE: Final = 1000  # characters of a line that are shown
@@ -53,9 +55,9 @@ _FRAME: Final = re.compile(r'  File "(.+)", line (\d+) in (.+)')
 class WorkerHandle:
     """One worker: its channel, its output, its pulse. `messages` is what it has said and nobody has taken."""
 
-    def __init__(self, number: int, order: Fork, channel: Channel, output: int, pulse: Pulse) -> None:
+    def __init__(self, number: int, path: str, channel: Channel, output: int, pulse: Pulse) -> None:
         self.number = number
-        self.path = order.path
+        self.path = path  # of the strategy file
         self.channel = channel
         self.pulse = pulse
         self.pid: int | None = None
@@ -191,6 +193,7 @@ class Nursery:
         self.workers: dict[int, WorkerHandle] = {}
         self.denied: Counter[str] = Counter()  # system calls, of workers that have ended
         self.restarts = 0  # of the zygote
+        self._next_round = 0.0  # monotonic
 
     @property
     def ready(self) -> bool:
@@ -277,7 +280,11 @@ class Nursery:
             pulse_fd = make_pulse()
             lent.callback(os.close, pulse_fd)
             worker = WorkerHandle(
-                order.number, order, Channel(ours, FromWorker, descriptors=True), reading, Pulse(pulse_fd)
+                order.number,
+                order.path,
+                Channel(ours, FromWorker, descriptors=True),
+                reading,
+                Pulse(pulse_fd),
             )
             with contextlib.suppress(ChannelClosed):  # noticed by the loop
                 self._channel.send(order, [theirs.fileno(), writing, bell_fd, pulse_fd])
@@ -296,7 +303,7 @@ class Nursery:
             new = worker.denials is None
             worker.read_channel()
             if new and worker.denials is not None:
-                self._loop.add(worker.denials, lambda _: self._on_denials(worker))
+                self.answer_denials(worker)
         if worker.gone:
             self._loop.remove(worker.channel)
         else:
@@ -306,21 +313,28 @@ class Nursery:
         if not worker.read_output():
             self._loop.remove(worker.output)
 
-    def _on_denials(self, worker: WorkerHandle) -> None:
+    def answer_denials(self, worker: WorkerHandle) -> None:
         """Answer system calls that it may not make: at once, but not more than so many a round."""
         assert worker.denials is not None
-        worker.denials.turn()
-        worker.denied_this_round += 1
+        self._loop.add(worker.denials, lambda _: self._on_denials(worker))
+
+    def _on_denials(self, worker: WorkerHandle) -> None:
+        assert worker.denials is not None
+        worker.denied_this_round += worker.denials.turn(DENIALS_A_ROUND - worker.denied_this_round)
         if worker.denials.ended or worker.denied_this_round >= DENIALS_A_ROUND:
             self._loop.remove(worker.denials)
 
     def next_round(self) -> None:
-        """Who has made too many calls that it may not make is answered again."""
+        """If it is time to: who has made too many calls that it may not make is answered again."""
+        now = time.monotonic()
+        if now < self._next_round:
+            return
+        self._next_round = now + ROUND_S
         for worker in self.workers.values():
             waits = worker.denied_this_round >= DENIALS_A_ROUND
             worker.denied_this_round = 0
             if waits and worker.denials is not None and not worker.denials.ended:
-                self._loop.add(worker.denials, lambda _, worker=worker: self._on_denials(worker))  # type: ignore[misc]
+                self.answer_denials(worker)
 
     def bury(self, worker: WorkerHandle) -> None:
         """Kill it if it lives, and forget it, and what it has said."""

@@ -130,14 +130,15 @@ class DenialCounter:
         """What is readable when a call waits for its answer."""
         return self._fd
 
-    def turn(self) -> None:
-        """Answer those that wait, at most AT_ONCE."""
-        for _ in range(AT_ONCE):
+    def turn(self, most: int = AT_ONCE) -> int:
+        """Answer those that wait, at most so many; how many there were."""
+        for answered in range(most):
             ready = self._poll.poll(0)
             if not ready or not ready[0][1] & select.POLLIN:
                 self.ended = bool(ready)
-                return
+                return answered
             self._answer_one()
+        return most
 
     def _answer_one(self) -> None:
         received = bytearray(_NOTIFICATION.size)

@@ -1,8 +1,8 @@
 """Runs snippets of code, each in a forked process that is locked in as a worker is: for test_sandbox.
 
 `python jail.py FOLDER`: reads JSON lines `{"code": …, "memory_mb": …, "readable": …}` and answers `{"result",
-"error", "missing", "denied", "exit", "counted"}`. `result` is what the snippet left in that name, `error` the
-exception, `missing` what the report said, `denied` the calls by name.
+"error", "missing", "denied", "answered", "exit", "counted"}`. `result` is what the snippet left in that name,
+`error` the exception, `missing` what the report said, `denied` the calls by name, `answered` how many.
 """
 
 import contextlib
@@ -44,11 +44,11 @@ def run(order: dict[str, Any], folder: Path, kept: int) -> dict[str, Any]:
     os.close(secret)
     _, found, _, _ = socket.recv_fds(ours, 1, 1)
     counter = sandbox.DenialCounter(found[0]) if found else None
-    answer, status = b"", None
+    answer, answered, status = b"", 0, None
     ours.setblocking(False)
     while status is None or (counter is not None and not counter.ended):
         if counter is not None:
-            counter.turn()
+            answered += counter.turn()
         with contextlib.suppress(BlockingIOError):
             answer += ours.recv(1 << 16)
         if status is None:
@@ -62,7 +62,7 @@ def run(order: dict[str, Any], folder: Path, kept: int) -> dict[str, Any]:
         counter.close()
     ours.close()
     said = json.loads(answer) if answer else {"result": None, "error": "it said nothing", "missing": []}
-    return {**said, "denied": denied, "exit": status, "counted": counter is not None}
+    return {**said, "denied": denied, "answered": answered, "exit": status, "counted": counter is not None}
 
 
 def imprisoned(order: dict[str, Any], folder: Path, line: socket.socket, names: dict[str, Any]) -> None:

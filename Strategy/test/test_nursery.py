@@ -1,22 +1,23 @@
 """A handle on a worker: what it prints and says, whoever is at the other end."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Final
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from Strategy import nursery
+from runtime.loop import EventLoop
+from Strategy import nursery, seccomp
 from Strategy.channel import Channel
-from Strategy.messages import Fork, FromWorker
-from Strategy.nursery import OUTPUT_AT_ONCE, OUTPUT_LINE, WorkerHandle
+from Strategy.messages import FromWorker
+from Strategy.nursery import DENIALS_A_ROUND, OUTPUT_AT_ONCE, OUTPUT_LINE, ROUND_S, WorkerHandle
 from Strategy.pulse import Pulse, make_pulse
-
-ORDER: Final = Fork(1, b"", "mine", "/strategy.py", b"", {}, "tape", 0, "")
+from Strategy.sandbox import DenialCounter
 
 
 class Puppet:
@@ -28,7 +29,7 @@ class Puppet:
         os.set_blocking(reading, False)
         pulse_fd = make_pulse()
         channel = Channel(ours, FromWorker, descriptors=True)
-        self.handle = WorkerHandle(1, ORDER, channel, reading, Pulse(pulse_fd))
+        self.handle = WorkerHandle(1, "/strategy.py", channel, reading, Pulse(pulse_fd))
         os.close(pulse_fd)
 
     def prints(self, data: bytes) -> None:
@@ -81,3 +82,40 @@ def test_output_may_come_in_any_pieces(pieces: list[bytes]) -> None:
         lines = b"".join(pieces).split(b"\n")
         expected = lines if lines[-1] else lines[:-1]
         assert puppet.handle.printed == [line.decode(errors="replace") for line in expected]
+
+
+# ---------------------------------------------------------------------------------------- denied system calls
+
+
+class EndlessDenials(DenialCounter):
+    """Of a worker that always makes another call."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd)
+        self.answered = 0
+
+    def turn(self, most: int = seccomp.AT_ONCE) -> int:
+        self.answered += most
+        return most
+
+
+def test_who_calls_without_end_gets_so_many_answers_a_round_however_often_it_is_looked_at(
+    puppet: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(nursery, "time", SimpleNamespace(monotonic=lambda: now))
+    calls, caller = os.pipe()
+    os.write(caller, b"x")  # there is always one that waits
+    denials = puppet.handle.denials = EndlessDenials(calls)
+    with closing(EventLoop()) as loop:
+        workers = nursery.Nursery(loop, logging.getLogger("nursery"))
+        workers.workers[1] = puppet.handle
+        workers.answer_denials(puppet.handle)
+        workers.next_round()
+        for number in (1, 2, 3):
+            for _ in range(5):
+                loop.run_once(0)
+                workers.next_round()
+            assert denials.answered == number * DENIALS_A_ROUND
+            now += 1.5 * ROUND_S
+    os.close(caller)
