@@ -14,6 +14,7 @@ from lab.replay import Replay, replay
 from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, Live, living, market
 from Recorder.run_files import NotARun
 from Recorder.tape_file import HEADER_BYTES, RECORD_BYTES
+from runtime.versions import PARAMS, kept_params
 from testing.harness import ROOT, wait_until
 
 
@@ -41,6 +42,9 @@ def everything(live: Live, file: Path) -> None:
     file.write_text(file.read_text().replace("randint(1, 50)", "randint(1, 40)"))
     wait_until(lambda: live.strategy("kinds").get("reloads") == 1, "a reload")
     live.trades_on()
+    live.act(action="params", strategy="kinds", params={"rate": 0.1})
+    wait_until(lambda: live.strategy("kinds").get("reloads") == 2, "other parameters")
+    live.trades_on()
     live.act(action="costs", strategy="kinds", slippage_bps=5, latency_ms=20)
     live.trades_on()
     live.child("OrderManager/run.py").kill()
@@ -49,12 +53,14 @@ def everything(live: Live, file: Path) -> None:
     psutil.Process(live.strategy("kinds")["pid"]).kill()
     wait_until(lambda: live.strategy("kinds").get("restarts") == 1, "the worker again")
     live.trades_on()
+    assert live.strategy("kinds")["params"] == {"rate": 0.1}
 
 
 def and_the_whole_strategy(live: Live, file: Path) -> None:
     everything(live, file)
     live.child("Strategy/run.py").kill()
     wait_until(lambda: live.parts()["strategy"]["restarts"] == 1, "the Strategy again")
+    wait_until(lambda: live.strategy("kinds").get("params") == {"rate": 0.1}, "its parameters again")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +74,15 @@ def test_a_run_with_a_reload_kills_and_an_operator_replays_to_the_same_orders(ha
     result = replay(hard_run)
     assert result.same, str(result)
     assert result.orders["kinds"] > 100
+
+
+def test_the_parameters_of_each_version_are_those_it_ran_with(hard_run: Path, tmp_path: Path) -> None:
+    inputs = [json.loads(line) for line in (hard_run / "inputs.jsonl").read_text().splitlines()]
+    changed = next(each["detail"] for each in inputs if "-" in each["detail"] and each["what"] == "reload")
+    assert kept_params(hard_run, changed, {}) == {"rate": 0.1}
+    copy = copied(hard_run, tmp_path)
+    (copy / "strategies" / changed / PARAMS).unlink()
+    assert not replay(copy).same
 
 
 def test_a_strategy_that_did_not_come_back_live_holds_no_replay_up(tmp_path: Path) -> None:
