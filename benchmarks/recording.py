@@ -12,10 +12,10 @@ import msgspec
 
 from benchmarks.pipeline import PERCENTS, problems, stages_between
 from benchmarks.system import Failed, System, random_walk
-from runtime.supervisor import OPTIONAL, SCRIPTS
+from runtime.supervisor import SCRIPTS
 
 RATE: Final = 100_000
-PARTS: Final = {False: tuple(SCRIPTS), True: (*SCRIPTS, *OPTIONAL)}
+PARTS: Final = {False: tuple(SCRIPTS), True: (*SCRIPTS, "recorder")}
 
 
 class Round(msgspec.Struct, frozen=True):

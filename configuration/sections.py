@@ -234,7 +234,7 @@ class DashboardSection(Section, frozen=True):
     port: Port = 8080
     token: Token | None = None  # whoever looks on from another machine needs it; the run's folder says it
     hosts: Annotated[tuple[Host, ...], Meta(max_length=32)] = ()  # more names by which browsers may call it
-    history_s: Annotated[float, Meta(ge=5, le=86_400)] = 7200.0  # event time that its charts go back
+    history_s: Annotated[float, Meta(ge=5, le=86_400)] = 7200.0  # wall time that its charts go back
     max_streams: Annotated[int, Meta(ge=1, le=10_000)] = 256  # connections to /stream
 
 

@@ -25,7 +25,7 @@ ORDERS_SHOWN: Final = 2  # with these …
 LANES_SHOWN: Final = 2  # … and these the table fits a terminal of 24 lines
 ROOMY: Final = 32  # lines of a terminal that has room for more than one strategy's state
 STRATEGIES_SHOWN: Final = 3
-OTHER_LINES: Final = 24  # than places of strategies that compete
+OTHER_LINES: Final = 19  # than places of strategies that compete, and one of each part
 LEADERS_IN_A_LINE: Final = 5
 POSITIONS_SHOWN: Final = 2  # of each, and how many more
 UNACKNOWLEDGED_SHOWN: Final = 1000  # some are always on their way
@@ -195,7 +195,7 @@ def table(status: dict[str, Any], rates: Rates, lines: int = 24) -> Group:
         Text(f"prices    {prices or 'none yet'}"),
         *_lines("orders", orders or ["none yet"]),
         *_lines("strategy", running or ["none yet"]),
-        *_money_lines(parts, max(LANES_SHOWN, lines - OTHER_LINES)),
+        *_money_lines(parts, max(LANES_SHOWN, lines - OTHER_LINES - len(parts))),
         *_lines("latency", [f"{stage:<15}{latency(parts, stage)}" for stage in stages]),
         Text(f"counted   {found}" if found else "counted   no gaps, drops or rejections"),
         Text("stopped" if status.get("stopped") else f"Ctrl-C stops{_where(parts)}", style="dim"),

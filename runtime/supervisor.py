@@ -4,7 +4,8 @@
         exit_code = supervisor.run(show)
 
 The parent waits; signals only set flags; a child's end wakes it through its link. Stopping has two
-seconds, shared out in the order of the stream: Gateway, Strategy, OrderManager, OrderBook, Recorder.
+seconds, shared out in the order of the stream: Gateway, Strategy, OrderManager, OrderBook, Recorder; the
+dashboard, which nobody waits for, stops meanwhile.
 """
 
 import contextlib
@@ -27,13 +28,14 @@ from shared_memory_utils import new_run_id, unlink_all
 SAME_PRESS_S: Final = 0.2  # signals closer than this are one Ctrl-C (a terminal and a tool may both send it)
 TICK_S: Final = 0.1  # how often the children are looked at when nothing wakes us
 STATUS_S: Final = 1.0
-RECORDER_START_S: Final = 5.0  # a Recorder that is slow to start misses the first records, and nobody waits
+OPTIONAL_START_S: Final = 5.0  # who is optional and slower to start misses the first records
 STOP_SHARES: Final = {  # of 2 s
     "gateway": 0.6,
     "strategy": 0.4,
     "order_manager": 0.4,
     "orderbook": 0.3,
     "recorder": 0.3,
+    "dashboard": 0.3,
     "keep_awake": 0.1,
 }
 SCRIPTS: Final = {
@@ -45,7 +47,9 @@ SCRIPTS: Final = {
 OPTIONAL: Final = {  # the others do not notice when one of these dies
     "recorder": "Recorder/run.py",
     "keep_awake": "runtime/keep_awake.py",
+    "dashboard": "Dashboard/run.py",
 }
+LAST: Final = "dashboard"  # started behind the Gateway, so that it costs the start of the others nothing
 
 
 class Supervisor:
@@ -68,11 +72,16 @@ class Supervisor:
         self._say = say
         self._loop = EventLoop()
         self._arguments = [str((self.run_dir / CONFIG_NAME).resolve()), *["-v"] * verbose]
-        wanted = {"recorder": config.Recorder.enabled, "keep_awake": config.run.keep_awake}
+        wanted = {
+            "recorder": config.Recorder.enabled,
+            "keep_awake": config.run.keep_awake,
+            "dashboard": config.Dashboard.enabled,
+        }
         scripts = SCRIPTS | {name: script for name, script in OPTIONAL.items() if wanted[name]}
         self.children = {name: Child(name, ROOT / script, self._on_line) for name, script in scripts.items()}
         self.interrupts = 0  # presses of Ctrl-C, and signals that mean the same
         self.forced = False  # by a second one
+        self._address = ""  # of the dashboard, as it was said
         self._source_ended_at = self._book_seen_at = float("inf")
         self._interrupted_at = float("-inf")
         self._started = time.monotonic()
@@ -93,7 +102,7 @@ class Supervisor:
             signal.signal(number, self._on_signal)
         next_status = 0.0
         for name, child in self.children.items():
-            if name != "gateway":
+            if name not in ("gateway", LAST):
                 self._start(child)
         while not self.interrupts and not self._failed and not self._ended:
             self._loop.run_once(TICK_S)
@@ -133,19 +142,37 @@ class Supervisor:
             self._may_play(child) for child in self.children.values() if child is not gateway
         ):
             self._start(gateway)
+        if (dashboard := self.children.get(LAST)) is not None:
+            self._look_after_dashboard(dashboard, gateway)
 
     def _may_play(self, child: Child) -> bool:
         """Whether the Gateway need not wait for a part."""
-        if child.name in OPTIONAL and time.monotonic() - self._started > RECORDER_START_S:
+        if child.name in OPTIONAL and self._uptime_s > OPTIONAL_START_S:
             return True
-        return child.state is State.READY or (child.name in OPTIONAL and child.state is State.FAILED)
+        is_given_up = child.name in OPTIONAL and child.state is State.FAILED
+        return child.state is State.READY or is_given_up or child.name == LAST
+
+    def _look_after_dashboard(self, dashboard: Child, gateway: Child) -> None:
+        """Start it, and say once where it is."""
+        if dashboard.state is State.WAITING and (
+            gateway.state is not State.WAITING or self._uptime_s > OPTIONAL_START_S
+        ):
+            self._start(dashboard)
+        if dashboard.state is State.READY and dashboard.message != self._address:
+            self._address = dashboard.message
+            self._tell(f"dashboard: {self._address}", logging.INFO)
+
+    @property
+    def _uptime_s(self) -> float:
+        return time.monotonic() - self._started
 
     def _after_end(self, child: Child) -> None:
         code = child.exit_code
         how = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
         if child.name in OPTIONAL and (code == EXIT_CONFIG or not child.plan_restart()):
             child.state = State.FAILED
-            self._tell(f"{child.name} keeps dying ({how}): the run goes on WITHOUT IT", logging.ERROR)
+            what = "cannot start" if code == EXIT_CONFIG else "keeps dying"
+            self._tell(f"{child.name} {what} ({how}): the run goes on WITHOUT IT", logging.ERROR)
         elif child.name in OPTIONAL:
             self._tell(f"{child.name} died ({how}); restart {child.restarts}")
         elif code == EXIT_CONFIG:
@@ -221,6 +248,8 @@ class Supervisor:
         """Gateway first, so that END passes through everything behind it; SIGKILL for who takes too long."""
         interrupts = self.interrupts
         self._stopping = True
+        if LAST in self.children:
+            self.children[LAST].signal(signal.SIGTERM)
         for name, share in STOP_SHARES.items():
             child = self.children.get(name)
             if child is None:
@@ -271,7 +300,7 @@ class Supervisor:
             }
         return {
             "run_id": self.run_id,
-            "uptime_s": time.monotonic() - self._started,
+            "uptime_s": self._uptime_s,
             "commands_refused": self._socket.refused,
             "parts": parts,
         }

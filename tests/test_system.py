@@ -16,11 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from runtime.status_socket import connect
+from runtime.status_socket import ask, connect
 from shared_memory.segment import SHM_DIR
 from testing.harness import (
     ROOT,
     Process,
+    free_port,
     read_available,
     running,
     segments,
@@ -286,6 +287,26 @@ def test_a_second_system_on_the_same_ports_refuses_and_leaves_the_first_alone(tm
             "another run's strategy followed this tape"
         )
         assert running_system.part("orderbook")["restarts"] == 0
+
+
+def test_a_dashboard_whose_port_is_taken_is_said_and_starts_on_request_when_it_is_free(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        taken = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        running_system = stack.enter_context(system(tmp_path, Dashboard={"enabled": True, "port": port}))
+        running_system.process.wait_for(
+            "dashboard cannot start (exit code 78): the run goes on WITHOUT IT", patience=60
+        )
+        said = f"dashboard: port {port} on 127.0.0.1 cannot be listened on (Address already in use): change "
+        assert f"{said}Dashboard.port, or stop what holds it" in running_system.process.output
+        running_system.wait_for("order_manager", "orders", 1)
+        taken.close()
+        ask(running_system.run_dir / "status.sock", {"start": "dashboard"})
+        running_system.process.wait_for(f"dashboard: http://127.0.0.1:{port}", patience=60)
+        assert running_system.part("dashboard")["state"] == "ready"
+        assert running_system.process.stop(signal.SIGINT) == 0
 
 
 def test_a_run_with_a_duration_ends_by_itself_having_lost_nothing(tmp_path: Path) -> None:

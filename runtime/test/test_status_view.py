@@ -246,7 +246,14 @@ def test_a_screen_of_80_by_24_holds_the_table() -> None:
     orders = [f"Received Order {i}: SELL 20 LONG.NAMED=SYMBOL @ 12345.6789" for i in range(5)]
     big = part(ticks=123_456_789, prices={"AAPL": 173.2, "GOOG": 2173.2, "IBM": 84.1, "MSFT": 21.4})
     wide = table(
-        status(orderbook=big, strategy=big, gateway=big, order_manager=part(orders=99, last_orders=orders)),
+        status(
+            orderbook=big,
+            strategy=big,
+            gateway=big,
+            order_manager=part(orders=99, last_orders=orders),
+            recorder=part(records=123_456_789),
+            dashboard=part(message="http://127.0.0.1:8080"),
+        ),
         Rates(),
     )
     console = Console(width=80, height=24, file=io.StringIO())
@@ -254,6 +261,14 @@ def test_a_screen_of_80_by_24_holds_the_table() -> None:
     assert len(lines) <= 23
     text = shown(wide, width=80)
     assert "123,456,789 ticks" in text and "Ctrl-C stops" in text
+
+
+def test_the_table_says_where_the_dashboard_is_while_it_is_there() -> None:
+    address = "http://127.0.0.1:8080"
+    there = shown(table(status(dashboard=part(message=address, listeners=3)), Rates()), width=80)
+    assert f"dashboard {address}" in there and "3 listeners" in there
+    gone = shown(table(status(dashboard=part("restarting", message=address)), Rates()), width=80)
+    assert address not in gone
 
 
 def test_two_looks_at_nearly_the_same_time_show_the_same_rate() -> None:

@@ -32,7 +32,9 @@ class House:
 
     def __init__(self, folder: Path, scripts: Mapping[str, Path]) -> None:
         self.said: list[str] = []
-        tree = system_config(folder, Recorder={"enabled": "recorder" in scripts})
+        optional = {"recorder": "Recorder", "dashboard": "Dashboard"}
+        wanted = {key: {"enabled": name in scripts} for name, key in optional.items()}
+        tree = system_config(folder, **wanted)
         config = parse_config(json.dumps(tree).encode())
         self.supervisor = Supervisor(config, logging.getLogger("test"), self.said.append)
 
@@ -181,6 +183,62 @@ def test_who_is_dead_is_not_killed_again(house: Build, monkeypatch: pytest.Monke
 
     assert built.run(steps) == 0
     assert built.child("strategy").asked_kills == 1
+
+
+# ------------------------------------------------------------------------------------------ the dashboard
+
+
+def test_nobody_waits_for_the_dashboard(house: Build) -> None:
+    built = house(dashboard="import signal; signal.pause()")
+
+    def steps() -> None:
+        built.until("gateway", State.READY)
+        built.until("dashboard", State.STARTING)
+
+    assert built.run(steps) == 0
+    assert not any("killed" in line for line in built.said)
+
+
+def test_the_dashboard_starts_behind_the_gateway_or_when_that_takes_long(
+    house: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor_module, "OPTIONAL_START_S", 1e6)
+    built = house(dashboard=READY, orderbook="import signal; signal.pause()")
+
+    def steps() -> None:
+        for name in ("order_manager", "strategy"):
+            built.until(name, State.READY)
+        assert built.child("gateway").state is built.child("dashboard").state is State.WAITING
+        monkeypatch.setattr(supervisor_module, "OPTIONAL_START_S", 0)
+        built.until("dashboard", State.READY)
+        assert built.child("gateway").state is State.WAITING
+
+    assert built.run(steps) == 0
+
+
+def test_where_the_dashboard_is_is_said_once(house: Build) -> None:
+    built = house(dashboard=READY)
+
+    def steps() -> None:
+        wait_until(lambda: "dashboard: here" in built.said)
+        ask(built.status_socket, {"kill": "dashboard"})
+        wait_until(lambda: built.child("dashboard").restarts == 1)
+        built.until("dashboard", State.READY)
+
+    assert built.run(steps) == 0
+    assert built.said.count("dashboard: here") == 1
+
+
+def test_without_a_dashboard_that_cannot_start_the_run_goes_on(house: Build) -> None:
+    built = house(dashboard=f"print('port 1 is taken'); raise SystemExit({EXIT_CONFIG})")
+
+    def steps() -> None:
+        built.until("dashboard", State.FAILED)
+        built.until("gateway", State.READY)
+
+    assert built.run(steps) == 0
+    said = "dashboard cannot start (exit code 78): the run goes on WITHOUT IT"
+    assert built.said == ["dashboard: port 1 is taken", said]
 
 
 def test_a_run_that_has_ended_answers_nobody(house: Build) -> None:
