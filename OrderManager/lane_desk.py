@@ -11,7 +11,9 @@ from OrderManager.server import Connection
 from trading_lib import order_wire
 from trading_lib.broker import NEVER
 from trading_lib.lane import Lane, Request
+from trading_lib.models import Report
 from trading_lib.standing import Standing
+from trading_lib.tally import Tally
 
 GRACE_S: Final = 5.0  # a lost host may come back for so long before its lane runs on without it
 REPORTS_KEPT: Final = 100_000  # for a host that comes back and asks for what it missed
@@ -25,6 +27,7 @@ class LaneDesk:
     def __init__(self, lane: Lane, limit: int | None = None) -> None:
         self.lane = lane
         self.standing = Standing()  # after a restart of the OrderManager of what its journal still tells
+        self.tally = Tally(lane.multipliers, known=not lane.portfolio.positions)
         self.queue: deque[Request] = deque()  # accepted, not yet submitted: their records were not processed
         self.last_id: RequestId = lane.last_id
         self.client: Connection | None = None
@@ -110,10 +113,11 @@ class LaneDesk:
 
     # ------------------------------------------------------------------------------------------ telling
 
-    def remember(self, number: int, report: bytes) -> bytes:
-        """The frame of an encoded report, kept for a host that has to ask again; `number` is its exec_id."""
-        frame = order_wire.frame_report(report)
-        self._told.append((number, frame))
+    def remember(self, report: Report, encoded: bytes) -> bytes:
+        """The frame of a report, kept for a host that has to ask again. Its fill counts."""
+        self.tally.add(report)
+        frame = order_wire.frame_report(encoded)
+        self._told.append((report.exec_id, frame))
         return frame
 
     def told_after(self, exec_id: int) -> bytes | None:

@@ -21,6 +21,7 @@ import msgspec
 from OrderManager import records
 from OrderManager.journal import CHECKPOINT_EVERY, Journal, JournalError, JournalMissing
 from OrderManager.lane_desk import LaneDesk
+from OrderManager.lane_view import lane_view, orders_of_each
 from OrderManager.market import Market
 from OrderManager.recovery import Recovery
 from OrderManager.scribe import Publish, Scribe
@@ -351,8 +352,7 @@ class Ledger:
             return
         encoded = [records.encode(report) for report in lane.reports]
         frames = [
-            desk.remember(report.exec_id, payload)
-            for report, payload in zip(lane.reports, encoded, strict=True)
+            desk.remember(report, payload) for report, payload in zip(lane.reports, encoded, strict=True)
         ]
         self.scribe.add_encoded(lane.reports, encoded)
         for account in lane.accounts:
@@ -377,7 +377,9 @@ class Ledger:
     def _checkpoint(self) -> None:
         """All that a recovery needs, at once."""
         lanes = [
-            records.QueuedLane(msgspec.json.encode(take_state(desk.lane)), list(desk.queue))
+            records.QueuedLane(
+                msgspec.json.encode(take_state(desk.lane)), list(desk.queue), desk.tally.state()
+            )
             for desk in self.desks.values()
         ]
         self.scribe.checkpoint(records.Checkpoint(self.orders, lanes))
@@ -389,9 +391,10 @@ class Ledger:
         """Whether a lane without a host has orders that only time will settle."""
         return any(desk.limit is None and desk.lane.busy for desk in self.desks.values())
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Each lane's money, standing and open orders, as plain values."""
-        return [_summary(desk.lane) | desk.standing.now()._asdict() for desk in self.desks.values()]
+    def summary(self, orders: int) -> list[dict[str, Any]]:
+        """Each lane's money, standing and open orders (so many in all), as plain values."""
+        most = orders_of_each(len(self.desks), orders)
+        return [lane_view(desk, most) for desk in self.desks.values()]
 
     def finish(self) -> None:
         """Run every lane to the tape's head, and make it durable. Raises JournalError."""
@@ -407,22 +410,3 @@ class Ledger:
     def close(self) -> None:
         """Let go of the journal. Raises JournalError; closed anyway."""
         self.scribe.close()
-
-
-def _summary(lane: Lane) -> dict[str, Any]:
-    equity, portfolio = lane.equity(), lane.portfolio
-    return {
-        "strategy_id": lane.strategy_id,
-        "epoch": lane.epoch,
-        "tape_seq": lane.next_seq,
-        "initial": portfolio.initial,
-        "equity": equity,
-        "cash": portfolio.cash,
-        "realized": portfolio.realized,
-        "unrealized": portfolio.unrealized,
-        "commission": portfolio.commission,
-        "positions": dict(portfolio.positions),
-        "open_orders": len(lane.open),
-        "travelling": lane.travelling,
-        "killed": lane.risk.killed,
-    }

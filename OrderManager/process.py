@@ -10,6 +10,7 @@ from logger import log_lines
 from OrderManager import records
 from OrderManager.events import EventServer
 from OrderManager.journal import JournalError
+from OrderManager.lane_view import ORDERS_IN_A_SNAPSHOT, ORDERS_IN_A_STATUS
 from OrderManager.ledger import Ledger
 from OrderManager.market import Market
 from OrderManager.recovery import final_money
@@ -306,7 +307,7 @@ class Office:
         )
         self._log(ledger)
         self.events.flush()
-        self._last_lanes = ledger.summary()
+        self._last_lanes = ledger.summary(ORDERS_IN_A_STATUS)
         self._counted += ledger.counters
         ledger.market.close()
         self.ledger = None
@@ -328,14 +329,14 @@ class Office:
             "type": "snapshot",
             "seq": ledger.journal.next_record - 1,
             "run_id": ledger.market.run_id,
-            "lanes": ledger.summary(),
+            "lanes": ledger.summary(ORDERS_IN_A_SNAPSHOT),
         }
 
     def status(self) -> dict[str, Any]:
         """Counts since the start, for the supervisor."""
         ledger = self.ledger
         return {
-            "lanes": ledger.summary() if ledger is not None else self._last_lanes,
+            "lanes": ledger.summary(ORDERS_IN_A_STATUS) if ledger is not None else self._last_lanes,
             "outcomes": dict(self.outcomes),
             "denials": dict(self.denials),
             "refused": dict(self.refused),

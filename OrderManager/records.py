@@ -10,6 +10,7 @@ import msgspec
 
 from trading_lib.lane_state import LaneHead
 from trading_lib.models import Account, CancelRequest, Order, Report
+from trading_lib.tally import TallyState
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened", array_like=True):
@@ -62,10 +63,11 @@ class Horizon(msgspec.Struct, frozen=True, tag="horizon", array_like=True):
 
 
 class QueuedLane(msgspec.Struct, frozen=True, array_like=True):
-    """A lane in a checkpoint: its `LaneState` as JSON, and accepted requests it has not seen yet."""
+    """A lane in a checkpoint: its `LaneState` as JSON, accepted requests it has not seen yet, its trades."""
 
     state: bytes
     queue: list[Order | CancelRequest]
+    tally: TallyState | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, tag="checkpoint", array_like=True):

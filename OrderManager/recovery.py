@@ -15,6 +15,7 @@ from trading_lib.lane_state import LaneHead, LaneState, replay, restore, set_hea
 from trading_lib.models import Account, Report
 from trading_lib.portfolio import PortfolioState
 from trading_lib.risk import Limits
+from trading_lib.tally import Tally
 
 _state: Final = msgspec.json.Decoder(LaneState).decode
 
@@ -63,6 +64,7 @@ class Recovery:
         self.orders = checkpoint.orders
         for saved in checkpoint.lanes:
             desk = self._open(saved.state)
+            desk.tally = Tally.from_state(saved.tally, desk.lane.multipliers)
             for request in saved.queue:
                 desk.restore(request)
 
@@ -71,7 +73,7 @@ class Recovery:
         for report in self._reports.pop(head.strategy_id, ()):
             self._submit(desk, report.seq + 1)
             replay(lane, report)
-            desk.remember(report.exec_id, records.encode(report))
+            desk.remember(report, records.encode(report))
         self._submit(desk, head.next_seq)
         set_head(lane, head)
         lane.reports.clear()  # of requests that came too late, submitted again: the journal has them

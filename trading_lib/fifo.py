@@ -225,9 +225,9 @@ class Fifo:
         )
 
     @classmethod
-    def from_state(cls, state: FifoState) -> Self:
+    def from_state(cls, state: FifoState, *, keep_round_trips: bool = True) -> Self:
         """The inverse of `state`."""
-        fifo = cls()
+        fifo = cls(keep_round_trips=keep_round_trips)
         fifo.net = int(state.net)
         fifo.trades = state.trades.copy()
         fifo.round_trips = state.round_trips.copy()

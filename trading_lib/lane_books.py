@@ -30,8 +30,8 @@ class LaneBooks:
     ) -> None:
         self.strategy_id = broker.strategy_id
         self.broker = broker
-        self._multipliers = {symbol: i.multiplier for symbol, i in instruments.items()}
-        self.portfolio = Portfolio(cash, self._multipliers, keep_trades=False)
+        self.multipliers = {symbol: i.multiplier for symbol, i in instruments.items()}
+        self.portfolio = Portfolio(cash, self.multipliers, keep_trades=False)
         self.prices = broker.prices
         self.reports: list[Report] = []
         self.accounts: list[Account] = []
@@ -77,7 +77,7 @@ class LaneBooks:
         cost = 0.0
         if not free:
             fixed = terms.commission_fixed if working.cum == qty else 0.0  # with an order's first fill
-            multiplier = self._multipliers.get(order.symbol, 1.0)
+            multiplier = self.multipliers.get(order.symbol, 1.0)
             cost = commission(price, filled, terms.commission_bps, fixed, multiplier)
         if working.id in self.open:
             self.count_unfilled(order, -qty)

@@ -34,7 +34,7 @@ from trading_lib.money import (
 
 _SELL: Final = Side.SELL
 
-__all__ = ["Portfolio", "Summary", "PortfolioState", "LineState", "Trade", "RoundTrip"]
+__all__ = ["Portfolio", "Summary", "Holding", "PortfolioState", "LineState", "Trade", "RoundTrip"]
 
 
 class LineState(msgspec.Struct, frozen=True):
@@ -45,6 +45,7 @@ class LineState(msgspec.Struct, frozen=True):
     cost: str
     price: float
     marked: bool
+    realized: str = "0"
 
 
 class PortfolioState(msgspec.Struct, frozen=True):
@@ -70,15 +71,24 @@ class Summary(NamedTuple):
     equity: float
 
 
+class Holding(NamedTuple):
+    """An open position: signed quantity, average cost of a unit, gross profit at the latest mark."""
+
+    qty: float
+    average_price: float
+    unrealized: float
+
+
 class _Line:
     """A symbol: signed quantity, signed cost of it (quantity × price), and the price it is valued at."""
 
-    __slots__ = ("cost", "marked", "multiplier", "price", "qty")
+    __slots__ = ("cost", "marked", "multiplier", "price", "qty", "realized")
 
     def __init__(self, multiplier: int) -> None:
         self.multiplier = multiplier
         self.qty = 0
         self.cost = 0
+        self.realized = 0
         self.price = 0.0
         self.marked = False  # by a tick; else the price is that of the last fill
 
@@ -129,7 +139,9 @@ class Portfolio:
         line = self._lines.get(symbol) or self._new_line(symbol)
         self._cash -= qty * paid * line.multiplier + cost
         self._commission += cost
-        self._realized += self._rebook(line, qty, paid) * line.multiplier
+        gain = self._rebook(line, qty, paid) * line.multiplier
+        self._realized += gain
+        line.realized += gain
         if not line.marked:
             line.price = price
         if line.qty:
@@ -245,6 +257,20 @@ class Portfolio:
         """Signed quantity by symbol, of those that are not flat, in alphabetical order."""
         return {symbol: self._open[symbol].qty / QTY_SCALE for symbol in sorted(self._open)}
 
+    def holdings(self) -> dict[str, Holding]:
+        """What is not flat, in alphabetical order."""
+        return {symbol: self._holding(self._open[symbol]) for symbol in sorted(self._open)}
+
+    @staticmethod
+    def _holding(line: _Line) -> Holding:
+        gain = (line.qty * scaled(line.price, PRICE_SCALE) - line.cost) * line.multiplier
+        return Holding(line.qty / QTY_SCALE, line.cost / (line.qty * PRICE_SCALE), gain / MONEY_SCALE)
+
+    def realized_by_symbol(self) -> dict[str, float]:
+        """Gross profit of what was closed, where it is not zero, in alphabetical order."""
+        lines = sorted((symbol, line.realized) for symbol, line in self._lines.items() if line.realized)
+        return {symbol: realized / MONEY_SCALE for symbol, realized in lines}
+
     def average_price(self, symbol: str) -> float | None:
         """The average cost of the open position, without commission; None when flat."""
         line = self._open.get(symbol)
@@ -291,7 +317,7 @@ class Portfolio:
             str(self._commission),
             self._multipliers.copy(),
             [
-                LineState(symbol, str(line.qty), str(line.cost), line.price, line.marked)
+                LineState(symbol, str(line.qty), str(line.cost), line.price, line.marked, str(line.realized))
                 for symbol, line in self._lines.items()
             ],
             self._fifo.state() if self._fifo else None,
@@ -306,7 +332,7 @@ class Portfolio:
         portfolio._realized, portfolio._commission = int(state.realized), int(state.commission)
         for saved in state.lines:
             line = portfolio._new_line(saved.symbol)
-            line.qty, line.cost = int(saved.qty), int(saved.cost)
+            line.qty, line.cost, line.realized = int(saved.qty), int(saved.cost), int(saved.realized)
             line.price, line.marked = saved.price, saved.marked
             if line.qty:
                 portfolio._open[saved.symbol] = line

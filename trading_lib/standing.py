@@ -1,4 +1,4 @@
-"""How a strategy stands while it trades: drawdown and Sharpe ratio, from its accounts as they come.
+"""How a strategy stands while it trades: drawdown, Sharpe ratio and exposure, from its accounts as they come.
 
     standing = Standing()
     standing.add(account)
@@ -20,12 +20,14 @@ CAPACITY: Final = 1024  # samples, 8 KiB a strategy
 class Rating(NamedTuple):
     """`drawdown` (positive) and `sharpe` (a year) of this epoch. None: undefined.
 
-    `step_ns` is how far apart the samples are that the Sharpe ratio rests on.
+    `step_ns` is how far apart the samples are that the Sharpe ratio rests on. `exposure` is the share of the
+    time between the epoch's first account and its last in which a position was held.
     """
 
     drawdown: float | None
     sharpe: float | None
     step_ns: int
+    exposure: float | None = None
 
 
 class Standing:
@@ -43,6 +45,8 @@ class Standing:
         self._samples: list[float] = []  # at start, start + step, …: all grid points before `_ts`
         self._peak = peak
         self._drawdown = 0.0
+        self._holds = False
+        self._held_ns = 0
 
     def add(self, account: Account) -> None:
         """One account."""
@@ -53,6 +57,9 @@ class Standing:
             self._epoch = account.epoch
             self._begin(account.ts, self._equity)
         self._sample_until(account.ts)
+        if self._holds and account.ts > self._ts:
+            self._held_ns += account.ts - self._ts
+        self._holds = bool(account.positions)
         self._ts, self._equity = max(self._ts, account.ts), equity
         if equity > self._peak:
             self._peak = equity
@@ -73,7 +80,9 @@ class Standing:
             return Rating(None, None, self._step)
         year = year_basis(self._step, sessions=False).periods_per_year
         drawdown = self._drawdown if self._peak > 0 else None
-        return Rating(drawdown, sharpe(self.samples(), year), self._step)
+        passed = self._ts - self._start
+        exposure = self._held_ns / passed if passed else None
+        return Rating(drawdown, sharpe(self.samples(), year), self._step, exposure)
 
     def samples(self) -> list[float]:
         """The equity on the grid, up to the last account's time."""

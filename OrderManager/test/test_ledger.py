@@ -8,9 +8,11 @@ import pytest
 
 from OrderManager import records
 from OrderManager.journal import JournalError, JournalReader
-from OrderManager.ledger import REQUESTS_AT_ONCE
+from OrderManager.ledger import REQUESTS_AT_ONCE, Ledger
+from OrderManager.market import Market
 from OrderManager.server import Hello, Received, SessionDenied
 from OrderManager.test.ledger_room import (
+    LOG,
     RUN_ID,
     STEP,
     TOKEN,
@@ -20,12 +22,14 @@ from OrderManager.test.ledger_room import (
     cancel,
     limit,
     order,
+    plain_lane,
     short,
     tape,
     ts_of,
 )
 from trading_lib.control import Action, Cancel, PlaceOrder
-from trading_lib.models import Kind, Order, OrderStatus, Report, Side
+from trading_lib.models import Fill, Kind, Order, OrderStatus, Report, Side
+from trading_lib.portfolio import Portfolio
 
 
 @pytest.fixture
@@ -640,14 +644,101 @@ def test_the_summary_says_each_lanes_money(room: Room, market: Tape) -> None:
     room.send(client, order(3, qty=10), limit(3, 9.0, 1), 4)
     market.put(*[10.5] * 4)
     room.send(client, 8)
-    manual, mine = room.ledger.summary()
+    manual, mine = room.ledger.summary(500)
     assert manual["strategy_id"] == "manual"
     assert (mine["strategy_id"], mine["positions"], mine["open_orders"]) == ("sma", {"AAPL": 10}, 1)
     assert mine["equity"] == 100_000 + mine["unrealized"] + mine["realized"] - mine["commission"]
     assert mine["tape_seq"] == 8
     assert mine["initial"] == manual["initial"] == 100_000
     assert (mine["drawdown"], mine["sharpe"], mine["step_ns"]) == (0.0, None, 1_000_000_000)
-    assert manual["drawdown"] is None
+    assert (manual["drawdown"], manual["exposure"]) == (None, None)
+
+
+def test_the_summary_says_what_each_position_cost_and_how_many_trades_were_won(
+    room: Room, market: Tape
+) -> None:
+    market.put(*[10.0] * 4)
+    market.put(20.0, symbol="MSFT")
+    client = room.join("sma", number=5)
+    room.send(client, order(4, qty=10), order(4, 1, qty=3, symbol="MSFT"), 5)
+    market.put(10.5, 10.5, 10.5)
+    room.send(client, order(7, qty=4, side=Side.SELL), 8)
+    market.put(11.0, 12.0, 12.0)
+    room.send(client, order(10, qty=1, side=Side.SELL, symbol="MSFT"), 11)
+    market.put(*[12.0] * 4)
+    room.send(client, 15)
+    manual, mine = room.ledger.summary(500)
+    assert mine["positions"] == {"AAPL": 6, "MSFT": 2}
+    assert mine["average_prices"] == {"AAPL": 10.5, "MSFT": 20}
+    assert mine["unrealized_by_symbol"] == {"AAPL": 9.0, "MSFT": 0.0}
+    assert mine["realized_by_symbol"] == {"AAPL": 2.0}
+    assert (mine["trades"], mine["wins"]) == (2, 1)
+    assert (manual["trades"], manual["wins"]) == (0, 0)
+
+
+def test_the_summary_lists_orders_that_work_and_that_travel(room: Room, market: Tape) -> None:
+    market.put(*[10.0] * 4)
+    client = room.join("sma", number=4)
+    room.send(client, limit(3, 9.0, qty=2), 4)
+    market.put(10.0, 10.0)
+    room.send(client, order(5, side=Side.SELL), cancel("3.0", 5, 1), 6)
+    (_, mine) = room.ledger.summary(500)
+    assert (mine["open_orders"], mine["travelling"]) == (1, 2)
+    assert mine["orders"] == [
+        {
+            "client_order_id": "3.0",
+            "order_id": 1,
+            "symbol": "AAPL",
+            "side": "BUY",
+            "qty": 2.0,
+            "leaves_qty": 2.0,
+            "type": "LIMIT",
+            "limit_price": 9.0,
+            "stop_price": None,
+            "status": "working",
+            "tag": "",
+        },
+        {
+            "client_order_id": "5.0",
+            "order_id": None,
+            "symbol": "AAPL",
+            "side": "SELL",
+            "qty": 1.0,
+            "leaves_qty": 1.0,
+            "type": "MARKET",
+            "limit_price": None,
+            "stop_price": None,
+            "status": "travelling",
+            "tag": "",
+        },
+    ]
+
+
+def test_a_summary_shows_so_many_orders_in_all_and_of_one_lane_no_more_than_200(
+    room: Room, market: Tape
+) -> None:
+    market.put(*[10.0] * 4)
+    client = room.join("sma", number=4)
+    room.send(client, *[limit(3, 9.0, index) for index in range(300)], 4)
+    shown = [len(lane["orders"]) for in_all in (10, 100_000) for lane in room.ledger.summary(in_all)]
+    assert shown == [0, 5, 0, 200]
+    assert room.ledger.summary(1)[1]["travelling"] == 300
+
+
+def test_who_wins_is_not_known_of_a_lane_that_began_with_positions(tmp_path: Path, market: Tape) -> None:
+    market.put(*[10.0] * 4)
+    held = Portfolio(1000.0)
+    held.apply(Fill("AAPL", Side.BUY, 5, 10.0, 0.0, 1))
+    ledger_market = Market(market.name)
+    (tmp_path / "token").write_text(TOKEN)
+    for _ in range(2):  # as it begins, and recovered
+        ledger = Ledger(tmp_path, ledger_market, plain_lane, LOG, lambda *_: None, {"manual": held.state()})
+        ledger.finish()
+        (manual,) = ledger.summary(500)
+        assert manual["positions"] == {"AAPL": 5}
+        assert (manual["trades"], manual["wins"]) == (None, None)
+        ledger.close()
+    ledger_market.close()
 
 
 def test_the_records_of_a_lane_begin_with_its_opening_and_each_commit_ends_with_its_head(

@@ -39,6 +39,7 @@ from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import LaneHead, LaneState
 from trading_lib.models import Account, Kind, Order, OrderStatus, OrderType, Report, Side, TimeInForce
 from trading_lib.risk import Limits
+from trading_lib.tally import TallyState
 
 EXAMPLES = settings(
     deadline=None,
@@ -129,6 +130,9 @@ class Hosted:
         self.room.open()
         self.client = self.room.join("sma", "again", self.heard[-1].exec_id if self.heard else 0)
         self.room.take(self.client, *self.kept, self.progress)
+
+    def tally(self, strategy: str) -> TallyState:
+        return self.room.ledger.desks[strategy].tally.state()
 
     def stop(self) -> None:
         self.room.ledger.finish()
@@ -294,6 +298,7 @@ def run(folder: Path, seed: int, grave: Grave, harm: Callable[[Hosted, Random], 
         assert victim.heard == steady.heard
         for strategy in ("sma", "manual"):
             assert state_of(victim, strategy) == state_of(steady, strategy)
+            assert victim.tally(strategy) == steady.tally(strategy)
         expected = committed(folder / "steady" / "journal.bin")
         assert committed(folder / "victim" / "journal.bin") == expected
         assert by_hand(folder / "victim" / "journal.bin") == by_hand(folder / "steady" / "journal.bin")

@@ -239,6 +239,20 @@ def test_a_restored_portfolio_goes_on_as_if_nothing_had_happened(
         assert feed(restored, after).state() == uninterrupted.state()
 
 
+@settings(deadline=None)
+@given(events)
+def test_what_each_symbol_has_made_adds_up_to_all(happened: list[Event]) -> None:
+    portfolio = feed(Portfolio(1_000.0, MULTIPLIERS), happened)
+    holdings = portfolio.holdings()
+    assert {symbol: holding.qty for symbol, holding in holdings.items()} == portfolio.positions
+    for symbol, holding in holdings.items():
+        assert holding.average_price == portfolio.average_price(symbol)
+    exact = portfolio.state()
+    assert sum(int(line.realized) for line in exact.lines) == int(exact.realized)
+    assert sum(portfolio.realized_by_symbol().values()) == pytest.approx(portfolio.realized)
+    assert sum(h.unrealized for h in holdings.values()) == pytest.approx(portfolio.unrealized, abs=1e-6)
+
+
 # -------------------------------------------------------------------------------------------- trades, matched
 
 

@@ -1,5 +1,6 @@
 """The streaming standing says what the metrics say of the same accounts on the same grid."""
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,6 +50,17 @@ def test_the_drawdown_is_that_of_the_whole_curve(curve: list[tuple[int, float]])
     values = [equity for _, equity in curve]
     rating = standing([(START + i, equity) for i, equity in enumerate(values)]).now()
     assert rating.drawdown == metrics.max_drawdown([1000.0, *values]).fraction
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3 * NS_PER_S), st.booleans()), min_size=1, max_size=40))
+def test_the_exposure_is_that_of_the_positions_from_row_to_row(rows: list[tuple[int, bool]]) -> None:
+    made = Standing()
+    times = (START + np.cumsum([0, *(gap for gap, _ in rows[1:])])).tolist()
+    held = [1.0 if holds else 0.0 for _, holds in rows]
+    for ts, qty in zip(times, held, strict=True):
+        made.add(msgspec.structs.replace(account(ts, 1000.0), positions={"A": qty} if qty else {}))
+    assert made.now().exposure == metrics.exposure(times, held)
 
 
 def test_the_step_is_a_second_until_there_are_too_many() -> None:
