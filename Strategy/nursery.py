@@ -325,11 +325,17 @@ class Nursery:
             self._loop.remove(worker.denials)
 
     def next_round(self) -> None:
-        """If it is time to: who has made too many calls that it may not make is answered again."""
+        """Have what was said to workers arrive, also what their sockets did not take at once; and if it is time
+        to, answer those again who have made too many calls that they may not make."""
+        for worker in self.workers.values():
+            if worker.channel.unsent and not worker.gone:
+                self._loop.set_events(worker.channel, READ | WRITE)
         now = time.monotonic()
-        if now < self._next_round:
-            return
-        self._next_round = now + ROUND_S
+        if now >= self._next_round:
+            self._next_round = now + ROUND_S
+            self._begin_round()
+
+    def _begin_round(self) -> None:
         for worker in self.workers.values():
             waits = worker.denied_this_round >= DENIALS_A_ROUND
             worker.denied_this_round = 0

@@ -51,6 +51,16 @@ def test_a_file_that_cannot_run_is_said_with_its_line_and_runs_once_it_is_mended
         assert s.stop() == EXIT_OK
 
 
+def test_a_lane_that_is_more_than_a_socket_takes_at_once_arrives(tmp_path: Path) -> None:
+    with stage(tmp_path) as s:
+        s.prices = {f"SYMBOL{number}": 1.0 for number in range(50_000)}
+        with s.market() as m:
+            s.until_ready()
+            m.put(1.0)
+            s.until(lambda: s.quantities == [1.0])
+            assert s.stop() == EXIT_OK
+
+
 # ------------------------------------------------------------------------------------------------ reloads
 
 
