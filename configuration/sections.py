@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 MAX_STRATEGIES: Final = 64  # a worker process each
 
-SESSION: Final = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( [A-Za-z0-9_+\-/]+)?$"
+SESSION: Final = r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d( [A-Za-z0-9_+\-/]+)?\Z"
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=1)]
 Sentiment = Annotated[int, Meta(ge=0, le=100)]
-Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/=\-^:]{1,24}$")]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._\-]{0,63}$")]  # of a file in /dev/shm
-StrategyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._\-]{1,24}$")]  # goes over the wire like a symbol
-Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:\-]{1,253}$")]  # a name or an address, without a port
-Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{16,128}$")]  # stands in a link
+Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/=\-^:]{1,24}\Z")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._\-]{0,63}\Z")]  # of a file in /dev/shm
+StrategyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._\-]{1,24}\Z")]  # goes over the wire like a symbol
+Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:\-]{1,253}\Z")]  # a name or an address, without a port
+Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{16,128}\Z")]  # stands in a link
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -411,6 +411,13 @@ def test_a_wrong_override_is_refused_like_a_wrong_key(tmp_path: Path) -> None:
         load_config(path, {"ALGOSIM_symbols__x": "1"})
 
 
+def test_a_line_end_behind_a_name_is_no_part_of_one() -> None:
+    assert refusal(symbols=["AAPL\n"]).startswith("config.json: symbols[0] = 'AAPL\\n': expected text like ")
+    token = "0123456789abcdef\n"
+    assert refusal(Dashboard={"token": token}).startswith("config.json: Dashboard.token = ")
+    assert refusal(OrderBook={"shared_memory_name": "x\n"}).startswith("config.json: OrderBook.shared_memory")
+
+
 def test_two_strategies_of_one_id_are_refused() -> None:
     mine = {"id": "mine", "path": "x.py"}
     with pytest.raises(ConfigError, match=r"Strategy.strategies: mine used twice as id"):
