@@ -18,7 +18,6 @@ BATCH_S: Final = 0.002  # a batch that took longer makes the next one half as lo
 ROUND_S: Final = 0.05  # so often a host looks round, busy or asleep (order link, messages)
 PROGRESS_S: Final = 0.02  # the ledger hears at least so often how far the host is, while the tape moves …
 OPEN_SOONER_S: Final = 0.018  # … and so much sooner while an order is open: every 2 ms
-PARTS_SHOWN: Final = 8  # of an indicator's value
 DRAIN_S: Final = 0.2  # for what is on the tape when stopping; the rest is counted
 
 
@@ -106,7 +105,7 @@ class Host:
         now = time.monotonic()
         took = now - began
         if now >= self.trace.due:
-            self.trace.sample(now, engine.lane.ts, engine.indicator_values())
+            self.trace.sample(now, engine.lane.ts, engine.indicators)
         if took > BATCH_S:
             self._slow(took, count)
         elif self._batch < BATCH:
@@ -173,7 +172,5 @@ class Host:
             slowest_ms=self._slowest * 1000,
             counters=dict(link.counters),
             why=engine.why_no_trade(),
-            indicators={
-                label: shown(value, PARTS_SHOWN) for label, value in engine.indicator_values().items()
-            },
+            indicators={label: shown(value) for label, value in engine.indicator_values().items()},
         )

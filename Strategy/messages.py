@@ -10,16 +10,14 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-TRACED: Final = 16  # indicators, the first that a strategy makes
-TRACED_PARTS: Final = 4  # of the value of one that has several
+TRACED: Final = 16  # numbers, of the first indicators that a strategy makes
 TRACED_CHARS: Final = 80  # of one's name
 TRACED_SAMPLES: Final = 64  # of one strategy between two statuses
 
 Place = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]  # of a record on the tape, or of a report
 
-Value = float | Annotated[list[float | None], Meta(max_length=TRACED_PARTS)] | None  # None: not warm
-Sample = tuple[  # event time, ns, and the values
-    Annotated[str, Meta(pattern=r"^[0-9]{1,19}\Z")], Annotated[list[Value], Meta(max_length=TRACED)]
+Sample = tuple[  # event time, ns, and the values; None: not warm
+    Annotated[str, Meta(pattern=r"^[0-9]{1,19}\Z")], Annotated[list[float | None], Meta(max_length=TRACED)]
 ]
 
 

@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from Strategy.messages import TRACED, TRACED_CHARS, TRACED_PARTS, TRACED_SAMPLES, Sample, Traced, Value
+from Strategy.messages import TRACED, TRACED_CHARS, TRACED_SAMPLES, Sample, Traced
 
 EVERY_S: Final = 0.05  # between two samples, at least …
 SAMPLES_A_SECOND: Final = 200  # … and of all strategies together so many a second, at most
-KEPT_OF_ALL: Final = 300  # between two statuses: 1.5 kB each at most, on one line to the supervisor
+KEPT_OF_ALL: Final = 300  # between two statuses: 450 bytes each at most, on one line to the supervisor
+PARTS_SHOWN: Final = 8  # of an indicator's value
 
 
 def interval(strategies: int) -> float:
@@ -26,27 +27,35 @@ class Tracer:
     def __init__(self, every: float) -> None:
         self.due = 0.0
         self._every = every
-        self._labels: list[str] = []
+        self._names: list[str] = []
+        self._parts: dict[str, int] = {}  # of an indicator; 0: it is one number
         self._samples: deque[Sample] = deque(maxlen=TRACED_SAMPLES)
         self._dropped = 0
 
-    def sample(self, now: float, ts: int, values: Mapping[str, object]) -> None:
+    def sample(self, now: float, ts: int, indicators: Mapping[str, object]) -> None:
         """Keep the indicators' values at event time `ts`, ns; each has its place once it was there."""
         self.due = now + self._every
-        if len(self._labels) < TRACED:
-            new = [label for label in values if label not in self._labels]
-            self._labels += new[: TRACED - len(self._labels)]
-        if self._labels and ts > 0:
+        if indicators.keys() - self._parts.keys() and len(self._names) < TRACED:
+            self._learn(indicators)
+        if self._names and ts > 0:
+            values: list[float | None] = []
+            for label, parts in self._parts.items():
+                values += _numbers(getattr(indicators.get(label), "value", None), parts)
             self._dropped += len(self._samples) == TRACED_SAMPLES
-            self._samples.append(
-                (str(ts), [shown(values.get(label), TRACED_PARTS) for label in self._labels])
-            )
+            self._samples.append((str(ts), values))
+
+    def _learn(self, indicators: Mapping[str, object]) -> None:
+        for label, indicator in indicators.items():
+            parts: tuple[str, ...] = getattr(type(indicator), "parts", ())
+            if label not in self._parts and len(self._names) + max(1, len(parts)) <= TRACED:
+                self._parts[label] = len(parts)
+                self._names += [f"{label} {part}" for part in parts] or [label]
 
     def take(self) -> Traced | None:
         """What has come since the last call."""
         if not self._samples:
             return None
-        traced = Traced([label[:TRACED_CHARS] for label in self._labels], list(self._samples), self._dropped)
+        traced = Traced([name[:TRACED_CHARS] for name in self._names], list(self._samples), self._dropped)
         self._samples.clear()
         self._dropped = 0
         return traced
@@ -79,11 +88,20 @@ class Trace:
         return [(ts, (values + [None] * len(self.names))[: len(self.names)]) for ts, values in samples]
 
 
-def shown(value: object, parts: int) -> Value:
+def shown(value: object) -> float | list[float | None] | None:
     """An indicator's value as it may leave the worker: whatever user code has made of it."""
     if isinstance(value, tuple):
-        return [_number(part) for part in value[:parts]]
+        return [_number(part) for part in value[:PARTS_SHOWN]]
     return _number(value)
+
+
+def _numbers(value: object, parts: int) -> list[float | None]:
+    """So many numbers of a value; 0: it is one itself."""
+    if not parts:
+        return [_number(value)]
+    if isinstance(value, tuple) and len(value) == parts:
+        return [_number(part) for part in value]
+    return [None] * parts
 
 
 def _number(value: object) -> float | None:

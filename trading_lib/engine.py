@@ -323,6 +323,11 @@ class Engine:
             reasons[NO_DATA] = 1
         return reasons
 
+    @property
+    def indicators(self) -> dict[str, Any]:
+        """What `ctx.indicator` has made, by what it is shown as."""
+        return self._context.indicator.made
+
     def indicator_values(self) -> dict[str, Any]:
         """What `ctx.indicator` has made, each with its latest value."""
         return self._context.indicator.values()

@@ -9,11 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.part import EXIT_OK
-from Strategy.messages import FromWorker, Traced
+from Strategy.messages import TRACED, FromWorker, Traced
 from Strategy.test.stage import TS, stage
 from Strategy.trace import KEPT_OF_ALL, Trace, Tracer, interval
 
+VALUES = st.floats() | st.integers() | st.text() | st.none()
 NAMES = st.lists(st.text(max_size=3), max_size=20, unique=True)
+
+
+class One:
+    """An indicator of one number."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Two(One):
+    """One of two."""
+
+    parts = ("low", "high")
 
 
 def sampled(tracer: Tracer, *values: dict[str, object]) -> Traced:
@@ -26,7 +40,7 @@ def sampled(tracer: Tracer, *values: dict[str, object]) -> Traced:
 
 def test_a_sample_is_due_when_its_time_has_come() -> None:
     tracer = Tracer(0.05)
-    tracer.sample(10.0, TS, {"a": 1.0})
+    tracer.sample(10.0, TS, {"a": One(1.0)})
     assert tracer.due == 10.05
 
 
@@ -35,27 +49,51 @@ def test_the_more_strategies_there_are_the_rarer_are_the_samples_of_each() -> No
 
 
 def test_an_indicator_keeps_its_place_and_is_none_while_it_is_not_there() -> None:
-    traced = sampled(Tracer(0.05), {"a": None}, {"a": 1, "b": 2.5}, {"b": 3.5}, {"c": (1, None), "a": "x"})
-    assert traced.names == ["a", "b", "c"]
+    traced = sampled(
+        Tracer(0.05),
+        {"a": One(None)},
+        {"a": One(1), "b": One(2.5)},
+        {"b": One(3.5)},
+        {"c": Two((1, None)), "a": One("x")},
+        {"c": Two(None)},
+    )
+    assert traced.names == ["a", "b", "c low", "c high"]
     assert [values for _, values in traced.samples] == [
         [None],
         [1.0, 2.5],
         [None, 3.5],
-        [None, None, [1.0, None]],
+        [None, None, 1.0, None],
+        [None, None, None, None],
     ]
-    assert [ts for ts, _ in traced.samples] == [str(TS + n) for n in range(4)]
+    assert [ts for ts, _ in traced.samples] == [str(TS + n) for n in range(5)]
 
 
 def test_nothing_is_sampled_without_an_indicator_or_a_time() -> None:
     tracer = Tracer(0.05)
     tracer.sample(1.0, TS, {})
-    tracer.sample(2.0, 0, {"a": 1.0})
+    tracer.sample(2.0, 0, {"a": One(1.0)})
     assert tracer.take() is None
 
 
-@given(st.lists(st.dictionaries(st.text(max_size=100), st.floats() | st.integers() | st.text()), max_size=90))
+def test_of_many_indicators_the_first_are_traced_whole() -> None:
+    tracer = Tracer(0.05)
+    made: dict[str, object] = {f"b{n}": Two((n, n)) for n in range(7)} | {f"a{n}": One(n) for n in range(5)}
+    traced = sampled(tracer, made)
+    assert traced.names[13:] == ["b6 high", "a0", "a1"]
+    assert traced.samples[0][1][13:] == [6.0, 0.0, 1.0]
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.text(max_size=100),
+            st.builds(One, VALUES) | st.builds(Two, VALUES | st.tuples(VALUES, VALUES) | st.tuples(VALUES)),
+        ),
+        max_size=90,
+    )
+)
 def test_whatever_a_strategy_makes_of_its_indicators_a_trace_is_bounded_and_arrives(
-    found: list[dict[str, object]],
+    found: list[dict[str, One]],
 ) -> None:
     tracer = Tracer(0.05)
     for number, values in enumerate(found):
@@ -68,6 +106,7 @@ def test_whatever_a_strategy_makes_of_its_indicators_a_trace_is_bounded_and_arri
         assert len(traced.samples) + traced.dropped == len(found) - named
         arrived = msgspec.json.decode(msgspec.json.encode(traced), type=FromWorker)
         assert [ts for ts, _ in arrived.samples] == [ts for ts, _ in traced.samples]
+        assert len(arrived.names) == len(arrived.samples[-1][1]) <= TRACED
 
 
 @given(st.lists(st.tuples(NAMES, st.integers(0, 64)), max_size=8), st.integers(1, 64))

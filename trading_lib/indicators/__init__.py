@@ -17,10 +17,10 @@
 | `VWAP()` | the average price weighted by size | of the prices | the first size |
 
 Each is a plain object for one series; nothing here knows of symbols or of time. `value` is what the last
-`update` gave and `name` what to show it as, `SMA(20)`. `update` gives None until there are enough values,
-and where the result is undefined. Values must be finite. Work is O(1) on average (once in n values
-some redo a sum over all n), memory O(n), and no result depends on values that have left the window:
-nothing drifts, however long a run is.
+`update` gave and `name` what to show it as, `SMA(20)`; one that gives several numbers has their names as
+`parts`. `update` gives None until there are enough values, and where the result is undefined. Values must
+be finite. Work is O(1) on average (once in n values some redo a sum over all n), memory O(n), and no result
+depends on values that have left the window: nothing drifts, however long a run is.
 """
 
 from trading_lib.indicators.averages import EMA, SMA, WMA

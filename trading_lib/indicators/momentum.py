@@ -1,6 +1,6 @@
 """Where values are heading: rate of change, RSI, MACD."""
 
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from trading_lib.indicators.averages import EMA
 from trading_lib.indicators.checks import whole
@@ -100,6 +100,7 @@ class MACD:
     """
 
     __slots__ = ("_fast", "_signal", "_slow", "name", "value")
+    parts: ClassVar = Convergence._fields
 
     def __init__(self, fast: int = 12, slow: int = 26, signal: int = 9) -> None:
         fast = whole("fast", fast)

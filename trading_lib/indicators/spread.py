@@ -1,7 +1,7 @@
 """How far values spread: rolling standard deviation, z-score, Bollinger bands."""
 
 from math import inf, sqrt
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from trading_lib.indicators.checks import whole
 
@@ -132,6 +132,7 @@ class Bollinger:
     """
 
     __slots__ = ("_moments", "k", "n", "name", "value")
+    parts: ClassVar = Bands._fields
 
     def __init__(self, n: int = 20, k: float = 2.0) -> None:
         self.n = n = whole("n", n)
