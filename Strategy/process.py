@@ -86,10 +86,8 @@ class StrategyProcess:
         return IDLE_ROUND_S if quiet and self._attached is not None else ROUND_S
 
     def _look_after(self, attached: MarketView) -> None:
-        for folder in self._watch.take() if self._watch is not None else ():
-            for runner in self.runners:
-                if runner.path.parent == folder:
-                    runner.changed()
+        if self._watch is not None:
+            self._look_at_files(self._watch)
         self._obey()
         self._nursery.next_round()
         for runner in self.runners:
@@ -100,6 +98,15 @@ class StrategyProcess:
             self._part.ready("; ".join(self._joins) or "no strategy can run, see above")
         if attached.tape.closed and all(runner.gone for runner in self.runners):
             self._detach()
+
+    def _look_at_files(self, watch: Watch) -> None:
+        for folder in watch.take():
+            for runner in self.runners:
+                if runner.path.parent == folder:
+                    runner.changed()
+        if watch.failed:
+            self._part.log.warning("hot reload is off: %s", watch.failed)
+            self._follow_files(False)
 
     def _joined(self, text: str) -> None:
         self._joins.append(text)
