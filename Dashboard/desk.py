@@ -10,6 +10,8 @@ from Dashboard.frames import Frames
 from Dashboard.hub import Hub
 from Dashboard.market_watch import MarketWatch
 from Dashboard.money_watch import MoneyWatch
+from Dashboard.run_jobs import Jobs
+from Dashboard.run_shelf import RunShelf
 from Dashboard.sources import Source, follow_events, follow_status
 from Dashboard.system_watch import SystemWatch
 from OrderBook.control_client import ActionRefused, Answer, ControlClient
@@ -37,6 +39,9 @@ class Desk:
         self.system = SystemWatch()
         self.frames = Frames(self.market, self.money, self.system)
         self.hub = Hub(self.frames, section.max_streams)
+        self.runs = resolve(config.run.export_dir)
+        self.shelf = RunShelf(self.runs)
+        self.jobs = Jobs()
         self.events = Source(self.money.take, self._money_changed)
         self.status = Source(self._take_status, self._money_changed)
         self._fixed_run = run_id
@@ -76,7 +81,7 @@ class Desk:
     def run_dir(self) -> Path | None:
         """The folder of the run that is on; None while there is none."""
         run_id = self.market.run_id or self._fixed_run
-        return resolve(self.config.run.export_dir) / run_id if run_id else None
+        return self.runs / run_id if run_id else None
 
     def _status_path(self) -> Path | None:
         folder = self.run_dir

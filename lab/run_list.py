@@ -83,8 +83,13 @@ def list_runs(runs: Path) -> list[RunSummary]:
         folders = [Path(entry) for entry in os.scandir(runs) if entry.is_dir()]
     except FileNotFoundError:
         return []
-    found = [summary(folder) for folder in folders if any((folder / sign).exists() for sign in SIGNS)]
+    found = [summary(folder) for folder in folders if is_run(folder)]
     return sorted(found, key=lambda run: (run.started, run.id), reverse=True)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a file of a run is in a folder."""
+    return any((folder / sign).exists() for sign in SIGNS)
 
 
 def summary(folder: Path) -> RunSummary:
