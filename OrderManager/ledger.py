@@ -39,6 +39,7 @@ from OrderManager.server import (
 from OrderManager.syncer import Syncer
 from runtime.run_folder import read_token
 from trading_lib import order_wire
+from trading_lib.control import Action
 from trading_lib.lane import Lane, Request
 from trading_lib.lane_state import restore, set_prices, take_head, take_state
 from trading_lib.portfolio import Portfolio, PortfolioState
@@ -134,10 +135,28 @@ class Ledger:
     def _make(self, strategy_id: str) -> Lane:
         lane = self._make_lane(strategy_id)
         self.market.watch_series(lane)
+        if strategy_id == PLAIN_STRATEGY:
+            lane.action = self._heard(lane)
         if strategy_id in self._resumed:
             lane.portfolio = Portfolio.from_state(self._resumed[strategy_id])
             lane.risk.day_equity = lane.portfolio.equity
         return lane
+
+    def _heard(self, lane: Lane) -> Callable[[int], Action | None]:
+        """What looks actions up for the lane that is always there, and says which are for nobody."""
+        known = lane.action
+
+        def look_up(number: int) -> Action | None:
+            action = known(number)
+            strategy = action.strategy if action is not None else None
+            if strategy is not None and strategy not in self.desks:
+                self.counters["actions for no strategy"] += 1
+                what = f"action {number} is for {strategy!r}, who has no lane: nothing is done"
+                self._log.warning("%s", what)
+                self.scribe.add(records.Note(PLAIN_STRATEGY, lane.seq, "no lane", what))
+            return action
+
+        return look_up
 
     def _resume(self, desk: LaneDesk) -> None:
         """A recovered lane's last prices, from the tape; its host may come back."""

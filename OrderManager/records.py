@@ -45,7 +45,7 @@ class Note(msgspec.Struct, frozen=True, tag="note", array_like=True):
 
     strategy_id: str
     seq: int
-    what: str  # started, restart, reload, host lost, missed, diverged, tape began anew
+    what: str  # started, restart, reload, host lost, missed, diverged, no lane, tape began anew
     detail: str = ""
 
 

@@ -3,7 +3,8 @@
 send(live_run(runs), action_of("speed", ["20"]))
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, get_args
 
@@ -11,9 +12,10 @@ import msgspec
 
 from config import ConfigError, parse_config
 from lab.arguments import parameter
-from OrderBook.control_client import Answer, ControlClient
+from OrderBook.control_client import ActionRefused, Answer, ControlClient
 from runtime.run_folder import read_token
-from trading_lib.control import OperatorAction
+from runtime.status_socket import connect
+from trading_lib.control import Action, OperatorAction
 
 POSITIONAL: Final = {
     "speed": "speed",
@@ -27,6 +29,9 @@ TABLES: Final = {
     "model": ("changes", ()),
     "params": ("params", ("strategy",)),
 }  # whose words go into a table of names, but for its own
+
+STATUS_S: Final = 3.0  # a status comes every second
+STATUSES: Final = 3  # one may be a second old, and have been told a second before
 
 KINDS: Final = tuple(str(kind.__struct_config__.tag) for kind in get_args(OperatorAction))
 
@@ -83,6 +88,40 @@ def live_run(runs: Path) -> Path:
     return max(live, key=lambda folder: folder.stat().st_mtime)
 
 
+class _Lane(msgspec.Struct):
+    strategy_id: str
+
+
+class _Part(msgspec.Struct):
+    lanes: list[_Lane] = []
+
+
+class _Status(msgspec.Struct):
+    parts: dict[str, _Part] = {}
+
+
+def lanes(run: Path) -> Iterator[set[str]]:
+    """The strategies that have a lane, as the run's statuses say it, a second apart; nothing where none comes."""
+    try:
+        with connect(run / "status.sock") as link, link.makefile("rb") as lines:
+            link.settimeout(STATUS_S)
+            while (line := lines.readline()).endswith(b"\n"):
+                ledger = msgspec.json.decode(line, type=_Status).parts.get("order_manager", _Part())
+                yield {lane.strategy_id for lane in ledger.lanes}
+    except OSError:
+        return
+
+
+def _check_lane(run: Path, strategy: str) -> None:
+    """Refuse what nobody would do; where nobody knows it is sent. A lane may be younger than a status."""
+    known: set[str] = set()
+    for known in islice(lanes(run), STATUSES):
+        if not known or strategy in known:
+            return
+    if known:
+        raise ActionRefused(f"there is no strategy {strategy!r}, only {', '.join(sorted(known))}")
+
+
 def send(run: Path, action: OperatorAction) -> Answer:
     """Have it done. Raises ActionRefused, NoLiveRun, OSError."""
     token = read_token(run)
@@ -92,5 +131,7 @@ def send(run: Path, action: OperatorAction) -> Answer:
         raise NoLiveRun(f"{run}: no run's folder ({fault})") from None
     if token is None:
         raise NoLiveRun(f"{run}: it has no token")
+    if isinstance(action, Action) and action.strategy is not None:
+        _check_lane(run, action.strategy)
     with ControlClient(port, token) as client:
         return client.send(action)

@@ -27,7 +27,7 @@ from OrderManager.test.ledger_room import (
     tape,
     ts_of,
 )
-from trading_lib.control import Action, Cancel, PlaceOrder
+from trading_lib.control import Action, Cancel, KillSwitch, PlaceOrder
 from trading_lib.models import Fill, Kind, Order, OrderStatus, Report, Side
 from trading_lib.portfolio import Portfolio
 
@@ -568,6 +568,20 @@ def test_an_operator_cancels_his_limit_order(room: Room, market: Tape) -> None:
     place(room, market, Cancel(strategy="manual", client_order_id=f"{mark}.-1"))
     room.ledger.settle()
     assert short(room.reports("manual")) == [(f"{mark}.-1", "New"), (f"{mark}.-1", "Canceled")]
+
+
+def test_an_action_for_a_strategy_without_a_lane_is_said(
+    room: Room, market: Tape, caplog: pytest.LogCaptureFixture
+) -> None:
+    market.put(10.0)
+    room.join("sma", number=1)
+    for strategy in ("sma", None, "manual", "smaa"):
+        place(room, market, KillSwitch(strategy=strategy))
+    room.ledger.settle()
+    said = "action 4 is for 'smaa', who has no lane: nothing is done"
+    assert room.notes == [("manual", "no lane", said)]
+    assert said in caplog.messages
+    assert room.ledger.counters["actions for no strategy"] == 1
 
 
 def test_an_operators_order_placed_while_the_order_manager_was_down_is_made_when_it_is_back(

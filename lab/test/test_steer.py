@@ -132,6 +132,9 @@ def test_an_order_by_hand_is_worked_by_the_manual_lane_and_cancelled_like_a_stra
             assert becomes("report", client_order_id=bid)["status"] == "New"
             send(live.run, action_of("cancel", ["strategy=manual", f"client_order_id={bid}"]))
             assert becomes("report", client_order_id=bid)["reason"] == "by the operator"
+            for stranger in (KillSwitch(strategy="sma"), Costs(strategy="sma", slippage_bps=1)):
+                with pytest.raises(ActionRefused, match=r"no strategy 'sma', only .*manual"):
+                    send(live.run, stranger)
             bought = send(live.run, action_of("order", [*place, "type=market"]))
             assert becomes("report", client_order_id=f"{bought.seq}.-1", status="Filled")["last_qty"] == 10
         log = (tmp_path / "logs" / "order_manager.log").read_text()
