@@ -11,12 +11,14 @@ It cannot connect: a worker may not. Who may (`Strategy.dialer`) hands it a conn
 """
 
 import logging
+import select
 import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from runtime.loop import READ, WRITE
 from trading_lib import order_wire, wire
 from trading_lib.models import CancelRequest, Order
 
@@ -236,10 +238,13 @@ class OrderLink:
         """Wait up to `wait` seconds until everything is sent and acknowledged; whether it is."""
         deadline = time.monotonic() + wait
         self.tend()
-        while (self.kept or self._outbox) and self._socket is not None and time.monotonic() < deadline:
-            if self.diverged:
+        while (self.kept or self._outbox) and self._socket is not None and not self.diverged:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 break
-            time.sleep(0.002)
+            ready = select.poll()
+            ready.register(self._socket, READ | WRITE if self._outbox else READ)
+            ready.poll(left * 1000)
             self.tend()
         return not self.kept and not self._outbox
 

@@ -4,6 +4,7 @@ to its host's word."""
 import contextlib
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -20,7 +21,7 @@ from OrderManager.server import (
     Received,
     SessionDenied,
 )
-from Strategy.order_link import MAX_GAPS, MAX_KEPT
+from Strategy.order_link import MAX_GAPS, MAX_KEPT, OrderLink
 from Strategy.test.line import Line
 from testing.harness import free_port, wait_until
 from trading_lib import order_wire, wire
@@ -520,6 +521,52 @@ def test_closing_waits_for_the_acknowledgements_and_says_farewell(port: int) -> 
             data += received
         assert data.endswith(b"!P,20*!BYE*")
     assert link.counters["lost at the end"] == 0
+
+
+class Counted(OrderLink):
+    """An order link on one end of a socket pair, which counts how often it is tended."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(lambda *_: None, lambda *_: None)
+        self.tended = 0
+        self.join(connection, b"", 0, 5)
+
+    def tend(self) -> None:
+        self.tended += 1
+        super().tend()
+
+
+def answer(connection: socket.socket) -> None:
+    """Read until the last order, then acknowledge it."""
+    received = b""
+    while not received.endswith(b"!P,20*"):
+        received += connection.recv(1 << 20)
+    connection.sendall(wire.encode_control("A", 9, 0))
+
+
+def test_it_waits_asleep_until_all_is_sent_and_acknowledged() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(30)
+    link = Counted(ours)
+    while not link.counters["postponed: OrderManager slow"]:
+        link.missed(5, 6)
+    link.send([order(i) for i in range(10)], 20)
+    server = threading.Timer(0.1, answer, [theirs])
+    server.start()
+    assert link.drain(30.0)
+    server.join()
+    assert link.tended < 20  # each time that it was woken
+    theirs.close()
+    link.close(farewell=False)
+
+
+def test_it_does_not_wait_for_who_has_hung_up() -> None:
+    ours, theirs = socket.socketpair()
+    link = Counted(ours)
+    link.send([order(0)], 20)
+    theirs.close()
+    assert not link.drain(30.0)
+    assert (link.connected, link.tended <= 2) == (False, True)
 
 
 def test_closing_without_an_order_manager_counts_what_is_lost(port: int) -> None:
