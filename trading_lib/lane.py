@@ -38,6 +38,7 @@ OPERATOR_TAG: Final = "operator"
 OPERATOR_INDEX: Final = -1
 NO_MARKET_RECORD: Final = "no market record"
 BY_REQUEST: Final = "by request"
+BY_OPERATOR: Final = "by the operator"
 
 WITH_LIMIT: Final = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 WITH_STOP: Final = (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -393,9 +394,7 @@ class Lane(LaneBooks):
         if action.strategy is not None and action.strategy != self.strategy_id:
             return
         if isinstance(action, Cancel):
-            working = self.open.get(action.client_order_id)
-            if working is not None:
-                self._close(working, OrderStatus.CANCELED, ts, "by the operator")
+            self._cancel_by_operator(action.client_order_id, ts)
         elif isinstance(action, PlaceOrder):
             self._place(action, ts)
         elif isinstance(action, Costs):
@@ -403,11 +402,26 @@ class Lane(LaneBooks):
             if action.latency_ms is not None:
                 self.set_latencies([*self.latencies, (self.seq, self.broker.terms.latency_ns)])
         else:
-            self.risk.killed = "by the operator"
+            self.risk.killed = BY_OPERATOR
             self._abandon(OrderStatus.CANCELED, "kill switch")
             flatten = self.risk.limits.kill_switch_flatten if action.flatten is None else action.flatten
             if flatten:
                 self._close_positions(FLATTEN_TAG, cost=True)
+
+    def _cancel_by_operator(self, order_id: str, ts: int) -> None:
+        """End an order at once, where it works or on its way: in a market that is paused it may be long."""
+        working = self.open.get(order_id)
+        if working is not None:
+            self._close(working, OrderStatus.CANCELED, ts, BY_OPERATOR)
+            return
+        for place, (_, _, _, request) in enumerate(self.due):
+            if request.client_order_id == order_id and isinstance(request, Order):
+                del self.due[place]
+                heapq.heapify(self.due)
+                self.travelling -= 1
+                self._refuse(request, ts, OrderStatus.CANCELED, BY_OPERATOR)
+                self.set_wake()
+                return
 
     def _place(self, wanted: PlaceOrder, ts: int) -> None:
         """Make and submit an operator's order. Its index is below those that clients count from 0."""

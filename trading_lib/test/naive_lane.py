@@ -356,6 +356,10 @@ class NaiveLane:
         if isinstance(action, Cancel):
             for live in [x for x in self.live if x.order.client_order_id == action.client_order_id]:
                 self.end(live, OrderStatus.CANCELED, self.ts, "by the operator")
+            for request in [r for r in self.pending if r.client_order_id == action.client_order_id]:
+                if isinstance(request, Order):
+                    self.pending.remove(request)
+                    self.turn_away(request, OrderStatus.CANCELED, self.ts, "by the operator")
         elif isinstance(action, Costs):
             self.change(action)
         elif isinstance(action, KillSwitch):

@@ -482,6 +482,16 @@ def test_an_operators_cancel_acts_at_its_place_on_the_tape_and_on_its_strategy_a
     assert desk.said() == ["New", "Canceled by the operator"]
 
 
+def test_an_operator_cancels_an_order_on_its_way_too() -> None:
+    desk = Desk()
+    desk.tick(100.0)
+    order_id = desk.order()
+    desk.control(Cancel(strategy="s", client_order_id=order_id))
+    assert desk.said() == ["Canceled by the operator"]
+    desk.tick(100.0)
+    assert (desk.said(), desk.lane.position("A"), desk.lane.busy) == ([], 0.0, False)
+
+
 def placed(**changes: Any) -> PlaceOrder:
     return msgspec.structs.replace(PlaceOrder(symbol="A", side=Side.BUY, qty=2.0, type="market"), **changes)
 
