@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
-
+from Dashboard.api_runs import add_runs
 from Dashboard.desk import Desk, Refusal
 from Dashboard.guard import may_control
 from Dashboard.price_history import thinned
@@ -33,6 +33,7 @@ def make_api(desk: Desk) -> APIRouter:
     _add_market(api, desk)
     _add_money(api, desk)
     _add_control(api, desk)
+    add_runs(api, desk)
     return api
 
 

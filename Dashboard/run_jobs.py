@@ -4,8 +4,8 @@
     job.state        # waiting, working, done or failed
     job.result       # what it printed, when it is done
 
-Who asks for what is being done, or was done since the run last changed, gets that. Belongs to the event loop: a
-process is killed when its task is cancelled, so none is left when the loop ends.
+Who asks for what is being done, or was done just now or since the run last changed, gets that. Belongs to the
+event loop: a process is killed when its task is cancelled, so none is left when the loop ends.
 """
 
 import asyncio
@@ -27,6 +27,9 @@ MOST_WAITING: Final = 16  # jobs; more is not somebody looking at runs
 MOST_KEPT: Final = 8  # jobs that are over
 MOST_RESULT: Final = 1 << 26  # bytes: 1,000 instants of 64 strategies are 20 MB
 MOST_HELD: Final = 1 << 27  # bytes of all results that are kept
+FRESH_S: Final = (
+    3.0  # a result so old is one still: a run that goes on has another stamp whenever it is asked for
+)
 SAID: Final = 2000  # bytes of standard error that are kept: why it failed
 PIECE: Final = 1 << 16
 WAITING: Final = "waiting"
@@ -55,6 +58,7 @@ class Job:
         self.why = ""
         self.result = b""
         self.began = time.monotonic()
+        self.ended = 0.0
 
     @property
     def over(self) -> bool:
@@ -68,8 +72,14 @@ class Job:
             "done": self.done,
             "total": self.total,
             "why": self.why,
-            "seconds": round(time.monotonic() - self.began, 1),
+            "seconds": round((self.ended if self.over else time.monotonic()) - self.began, 1),
         }
+
+    def fresh(self, stamp: object) -> bool:
+        """Whether its result is good for who asks at this stamp."""
+        if self.state != DONE:
+            return False
+        return self.stamp == stamp or time.monotonic() < self.ended + FRESH_S
 
     async def work(self) -> None:
         """Do it. Raises nothing: a failure is a state."""
@@ -87,6 +97,7 @@ class Job:
                 self._fail(said.decode(errors="replace").strip() or f"it ended with {code}")
             else:
                 self.state, self.result = DONE, result
+        self.ended = time.monotonic()
 
     def _fail(self, why: str) -> None:
         self.state, self.why = FAILED, why
@@ -154,7 +165,7 @@ class Jobs:
     def ask(self, key: Key, arguments: Sequence[str], limit_s: float, stamp: object) -> Job:
         """The job of a key: a new one, unless it is on, or was done at this stamp. Raises TooMany."""
         job = self.get(key)
-        if job is not None and (not job.over or (job.state == DONE and job.stamp == stamp)):
+        if job is not None and (not job.over or job.fresh(stamp)):
             return job
         if sum(not each.over for each in self._jobs.values()) >= MOST_WAITING + AT_ONCE:
             raise TooMany(f"{MOST_WAITING} others are waiting: ask again when they are done")
