@@ -8,7 +8,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
+
 from Dashboard.api_runs import add_runs
+from Dashboard.api_system import add_system
 from Dashboard.desk import Desk, Refusal
 from Dashboard.guard import may_control
 from Dashboard.price_history import thinned
@@ -34,6 +36,7 @@ def make_api(desk: Desk) -> APIRouter:
     _add_money(api, desk)
     _add_control(api, desk)
     add_runs(api, desk)
+    add_system(api, desk)
     return api
 
 

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from Dashboard.api import api_page, make_api
+from Dashboard.api_system import add_metrics
 from Dashboard.desk import Desk
 from Dashboard.guard import Guard
 from Dashboard.pages import add_pages
@@ -24,6 +25,7 @@ def make_app(desk: Desk) -> ASGIApp:
     """Everything the server serves."""
     app = FastAPI(title="algosim", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.include_router(make_api(desk))
+    add_metrics(app.router, desk)
     app.mount("/static", StaticFiles(directory=STATIC))
 
     @app.get("/api/docs", include_in_schema=False)

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import uvicorn
 
-from config import Config
+from config import Config, resolve
 from Dashboard.app import make_app
 from Dashboard.desk import Desk
+from Dashboard.disk import room
 from Dashboard.guard import is_everywhere
 from runtime.loop import listen
 from runtime.part import Part
@@ -72,18 +73,21 @@ async def _serve(part: Part, config: Config, listener: Any) -> None:
         if working.done():
             working.result()  # what has broken it
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
         working.cancel()
         await asyncio.gather(working, serving, return_exceptions=True)
         desk.close()
 
 
 def _status(desk: Desk) -> dict[str, Any]:
+    disk = room(resolve(desk.config.run.export_dir))
     return {
         "listeners": desk.hub.listeners,
         "frames": desk.frames.number,
         "encoded": desk.frames.encoded,
         "lag": desk.market.lag,
         "missed": desk.market.missed,
+        "runs_free_bytes": disk.free if disk else None,
+        "runs_total_bytes": disk.total if disk else None,
         "counters": dict(desk.hub.counters),
     }

@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from Dashboard.counted import counted
+from Dashboard.recent import Recent, histograms
 from Dashboard.traces import Traces
 
 HEAVY: Final = ("histograms", "strategies", "lanes", "prices", "last_orders")  # of a part, told elsewhere
@@ -18,6 +20,7 @@ class SystemWatch:
         self.status: dict[str, Any] = {}
         self.version = 0
         self.traces = Traces()
+        self.recent = Recent()
         self._at = float("-inf")
         self._quiet = True
 
@@ -26,11 +29,12 @@ class SystemWatch:
         if "parts" not in status:
             return
         if status.get("run_id") != self.status.get("run_id"):
-            self.traces = Traces()
+            self.traces, self.recent = Traces(), Recent()
         self.status = status
         self._at = time.monotonic()
         self._quiet = False
         self.version += 1
+        self.recent.take(status)
         self.traces.take(self.part("strategy").get("strategies", ()))
 
     def look(self) -> None:
@@ -57,21 +61,18 @@ class SystemWatch:
 
     def system(self) -> dict[str, Any]:
         """Every part, without what other topics tell."""
-        parts = {
-            name: {key: value for key, value in part.items() if key not in HEAVY}
-            for name, part in self.status.get("parts", {}).items()
-        }
+        parts = self.status.get("parts", {})
         return {
             "live": self.live,
             "run_id": self.status.get("run_id", ""),
             "uptime_s": self.status.get("uptime_s", 0.0),
-            "parts": parts,
-            "last_orders": self.part("order_manager").get("last_orders", []),
-            "histograms": {
-                name: part["histograms"]
-                for name, part in self.status.get("parts", {}).items()
-                if "histograms" in part
+            "parts": {
+                name: {key: value for key, value in part.items() if key not in HEAVY}
+                for name, part in parts.items()
             },
+            "last_orders": self.part("order_manager").get("last_orders", []),
+            "counted": [(one.part, one.what, one.reason, one.count, one.trouble) for one in counted(parts)],
+            "histograms": histograms(parts),
         }
 
     def strategies(self) -> dict[str, Any]:

@@ -75,6 +75,11 @@ class Child:
         return self._process.pid if self._process is not None else None
 
     @property
+    def uptime_s(self) -> float:
+        """Since its last start; 0 while it does not run."""
+        return time.monotonic() - self._started_at if self._process is not None else 0.0
+
+    @property
     def silent(self) -> bool:
         """Whether it should have said something by now: it hangs, is suspended, or user code does not return."""
         return self.state is State.READY and time.monotonic() - self.status_at > SILENT_AFTER_S

@@ -1,0 +1,59 @@
+"""The last minutes of a run as its statuses tell them, for who opens a page now: rates and latencies."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+RATES_KEPT: Final = 600  # statuses come once a second: ten minutes
+SNAPSHOT_S: Final = 5.0  # between two of the latency histograms that are kept
+MINUTE_S: Final = 60.0
+COUNTED: Final = {"ticks": ("orderbook", "ticks"), "orders": ("order_manager", "orders")}
+
+Histograms = Mapping[str, Mapping[str, Any]]  # by part and stage, as trading_lib.histogram writes them
+
+
+class Rate(NamedTuple):
+    """Per second, at a wall time in ms."""
+
+    ms: float
+    ticks: float
+    orders: float
+
+
+class Recent:
+    """Gathers from every status. Times are `uptime_s` of main.py, so that a late status spoils no rate."""
+
+    def __init__(self) -> None:
+        self.rates: deque[Rate] = deque(maxlen=RATES_KEPT)
+        self._snapshots: deque[tuple[float, Histograms]] = deque()
+        self._before: tuple[float, dict[str, int]] | None = None
+
+    def take(self, status: Mapping[str, Any]) -> None:
+        """One status of main.py."""
+        at, parts = status["uptime_s"], status["parts"]
+        self._take_counts(
+            at, {name: parts.get(part, {}).get(key, 0) for name, (part, key) in COUNTED.items()}
+        )
+        if not self._snapshots or at - self._snapshots[-1][0] >= SNAPSHOT_S:
+            self._snapshots.append((at, histograms(parts)))
+        while len(self._snapshots) > 1 and at - self._snapshots[1][0] >= MINUTE_S:
+            self._snapshots.popleft()
+
+    def _take_counts(self, at: float, counts: dict[str, int]) -> None:
+        if self._before is not None and at > self._before[0]:
+            elapsed = at - self._before[0]
+            # a count that went back was begun anew: by a part that was restarted
+            rates = {name: max(0.0, count - self._before[1][name]) for name, count in counts.items()}
+            per_s = {name: round(grown / elapsed, 1) for name, grown in rates.items()}
+            self.rates.append(Rate(round(time.time() * 1000), per_s["ticks"], per_s["orders"]))
+        self._before = at, counts
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """The histograms of the last minute, oldest first; `uptime_s` says when each was."""
+        return [{"uptime_s": at, "histograms": found} for at, found in self._snapshots]
+
+
+def histograms(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The latency histograms of the parts that have any, by part and stage."""
+    return {name: part["histograms"] for name, part in parts.items() if "histograms" in part}
