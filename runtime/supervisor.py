@@ -291,6 +291,7 @@ class Supervisor:
             parts[child.name] = {
                 "state": "silent" if child.silent else str(child.state),
                 "pid": child.pid,
+                "uptime_s": child.uptime_s,
                 "cpu_percent": cpu,
                 "rss_bytes": rss,
                 "restarts": child.restarts,
