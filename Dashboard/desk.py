@@ -1,11 +1,13 @@
 """Everything one dashboard knows, and the ways by which it has things done. Pages and API share it."""
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from config import Config, resolve
+from Dashboard.backlog import read_backlog
 from Dashboard.frames import Frames
 from Dashboard.hub import Hub
 from Dashboard.market_watch import MarketWatch
@@ -22,6 +24,7 @@ from trading_lib.control import OperatorAction
 FRAME_S: Final = 0.1  # between two frames while somebody looks
 IDLE_S: Final = 0.5  # while nobody does
 CONTROL_PATIENCE_S: Final = 6.0
+HELD: Final = 200_000  # events that come while those from before are read
 
 
 class Refusal(Exception):
@@ -42,12 +45,34 @@ class Desk:
         self.runs = resolve(config.run.export_dir)
         self.shelf = RunShelf(self.runs)
         self.jobs = Jobs()
-        self.events = Source(self.money.take, self._money_changed)
+        self.events = Source(self._take_event, self._money_changed)
         self.status = Source(self._take_status, self._money_changed)
         self._fixed_run = run_id
+        self._known_run = ""  # whose events from before this process are known
+        self._held: deque[dict[str, Any]] | None = None  # events that wait for those
+        self._reading: asyncio.Task[None] | None = None
 
     def _money_changed(self) -> None:
         self.money.version += 1
+
+    def _take_event(self, event: dict[str, Any]) -> None:
+        if self._held is not None:
+            self._held.append(event)
+            return
+        self.money.take(event)
+        if event["type"] == "snapshot" and event["run_id"] not in ("", self._known_run):
+            self._held = deque(maxlen=HELD)
+            self._reading = asyncio.create_task(self._catch_up(event["run_id"], event["seq"]))
+
+    async def _catch_up(self, run_id: str, until: int) -> None:
+        """Take what happened before we listened, and then what came meanwhile."""
+        folder = self.runs / run_id
+        backlog = await asyncio.to_thread(read_backlog, folder, until)
+        self.money.take_backlog(backlog or ())
+        self._known_run = run_id
+        held, self._held = self._held or (), None
+        for event in held:
+            self._take_event(event)
 
     def _take_status(self, status: dict[str, Any]) -> None:
         self.system.take(status)

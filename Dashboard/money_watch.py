@@ -72,7 +72,21 @@ class MoneyWatch:
         self._seq = max(self._seq, seq)
         if kind == "snapshot":
             self._snapshot(event["lanes"])
-        elif kind == "order":
+        else:
+            self._fact(event)
+
+    def take_backlog(self, events: Sequence[Event]) -> None:
+        """What happened before the stream began; what the snapshot said of the lanes stays."""
+        lanes, still_open = self.lanes, self.open
+        self.lanes = {}
+        for event in events:
+            self._fact(event)
+        self.lanes, self.open = lanes, still_open
+        self.version += 1
+
+    def _fact(self, event: Event) -> None:
+        kind = event["type"]
+        if kind == "order":
             self._order(event)
         elif kind == "report":
             self._report(event)
@@ -201,6 +215,7 @@ class MoneyWatch:
             "sharpe": rating.sharpe,
             "step_ns": rating.step_ns,
             **{name: _sum_known(own, name) for name in ("trades", "wins", "open_orders", "travelling")},
+            "killed": own[0]["killed"] if own and all(lane.get("killed") for lane in own) else "",
         }
 
 

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
 from config import Config, resolve, to_json
 from runtime.lanes import actions_path
 from runtime.loop import EventLoop, Reminder
@@ -44,7 +46,7 @@ class StrategyProcess:
         self._loop = EventLoop()
         part.watch(self._loop)
         self._nursery = Nursery(self._loop, part.log)
-        config_json = to_json(config)
+        config_json = to_json(_without_token(config))
         self.runners = [
             Runner(entry, config, config_json, self._nursery, part.log, self._joined)
             for entry in config.Strategy.entries
@@ -281,3 +283,9 @@ def serve(part: Part, config: Config) -> None:
         process.run()
     finally:
         process.close()
+
+
+def _without_token(config: Config) -> Config:
+    """What a worker is told: who may look at the dashboard is not user code's business."""
+    dashboard = msgspec.structs.replace(config.Dashboard, token=None, host="127.0.0.1")
+    return msgspec.structs.replace(config, Dashboard=dashboard)

@@ -67,6 +67,7 @@ class PlaceOrder(msgspec.Struct, frozen=True, kw_only=True, tag="order", tag_fie
     qty: Positive
     type: Literal["market", "limit"]
     price: Positive | None = None
+    tif: Literal["day", "gtc"] = "day"  # gtc: good till cancelled
 
     def __post_init__(self) -> None:
         if self.type == "limit" and self.price is None:

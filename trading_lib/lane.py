@@ -434,6 +434,7 @@ class Lane(LaneBooks):
         order = Order(
             *(wanted.symbol, wanted.qty, stated, wanted.side, ts, self.seq, OPERATOR_INDEX),
             type=kind,
+            tif=TimeInForce.GTC if wanted.tif == "gtc" else TimeInForce.ROD,
             limit_price=limit,
             tag=OPERATOR_TAG,
         )

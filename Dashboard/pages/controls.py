@@ -32,7 +32,9 @@ def controls(desk: Desk, may_control: bool) -> None:
     if may_control:
         with ui.element("div").classes("group"):
             _kill_switch(desk)
-            raw('<button class="cell-button wide-only" data-drawer="ticket" title="key t">order by hand …</button>')
+            raw(
+                '<button class="cell-button wide-only" data-drawer="ticket" title="key t">order by hand …</button>'
+            )
     with ui.element("div").classes("group wide-only"):
         raw("<h3>Strategy</h3>")
         _strategy_choice(desk, may_control)

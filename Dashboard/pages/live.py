@@ -123,6 +123,13 @@ def _tables() -> dict[str, int]:
         ),
         column("average", "average price", "price", width=120),
         column("last", "last price", "price", width=120),
+        column(
+            "unrealized",
+            "unrealised",
+            "money",
+            width=120,
+            **{":cellClass": "params => algosimCells.signClass(params)"},
+        ),
     ]
     made = {}
     with ui.element("section").classes("panel tables").props('aria-label="trades, orders, positions"'):
@@ -153,14 +160,19 @@ def _market() -> dict[str, int]:
         column("rate", "ticks/s", "rate", width=75),
         column("sentiment", "news", "whole", width=62),
         column(
-            "spark", "", width=76, sortable=False, **{":cellRenderer": "params => algosimCells.spark(params)"}
+            "spark",
+            "",
+            width=76,
+            sortable=False,
+            cellDataType=False,
+            **{":cellRenderer": "params => algosimCells.spark(params)"},
         ),
         column("age", "stale", "age", width=62),
     ]
     with ui.element("aside").classes("drawer").props('id="market-drawer" aria-label="market"'):
         with ui.element("div").style("display: flex; gap: 8px; align-items: center"):
             ui.input(placeholder="find a symbol; Enter opens the first").props(
-                'dense outlined id="market-filter" aria-label="find a symbol"'
-            ).classes("fill")
+                'dense outlined aria-label="find a symbol"'
+            ).classes("fill market-filter")
             raw('<button class="cell-button" data-drawer="market" aria-label="close">close</button>')
         return {"market": grid(columns, "symbol", cellFlashDuration=250, cellFadeDuration=250).id}

@@ -19,19 +19,23 @@ def order_ticket(desk: Desk) -> None:
             "and the risk limits apply.</div>"
         )
         with ui.row():
-            send = ui.button("Send").props('unelevated id="ticket-send"')
+            send = ui.button("Send").props("unelevated")
             ui.button("Leave it", on_click=dialog.close).props("flat")
     with ui.element("aside").classes("drawer narrow").props('id="ticket-drawer" aria-label="order by hand"'):
         raw(
             '<h2 style="font-size: 14px; margin: 0; line-height: 20px">Order by hand</h2>'
             '<div class="muted">strategy manual</div>'
         )
-        symbol = ui.input("symbol").props('dense outlined id="ticket-symbol"')
+        symbol = ui.input("symbol").props("dense outlined").classes("ticket-symbol")
         side = ui.toggle(["BUY", "SELL"], value="BUY").props("spread no-caps unelevated")
-        quantity = ui.number("quantity", value=10, min=0).props('dense outlined id="ticket-quantity"')
+        quantity = ui.number("quantity", value=10, min=0).props("dense outlined").classes("ticket-quantity")
         kind = ui.toggle([MARKET, LIMIT], value=MARKET).props("spread no-caps unelevated")
-        price = ui.number("limit price", min=0).props('dense outlined id="ticket-price"')
+        price = ui.number("limit price", min=0).props("dense outlined").classes("ticket-price")
         price.bind_visibility_from(kind, "value", lambda value: value == LIMIT)
+        lasts = ui.toggle({"day": "this day", "gtc": "until cancelled"}, value="gtc").props(
+            "spread no-caps unelevated"
+        )
+        lasts.bind_visibility_from(kind, "value", lambda value: value == LIMIT)
         problem = ui.label().classes("bad")
 
         def order() -> PlaceOrder:
@@ -43,6 +47,7 @@ def order_ticket(desk: Desk) -> None:
                     "qty": quantity.value,
                     "type": kind.value,
                     "price": price.value if kind.value == LIMIT else None,
+                    "tif": lasts.value,
                 },
                 PlaceOrder,
             )
@@ -64,7 +69,7 @@ def order_ticket(desk: Desk) -> None:
                 ui.notify(f"sent, record {answer.seq:,}", type="positive", position="bottom-right")
 
         send.on_click(place)
-        ui.button("Review …", on_click=ask).props('unelevated id="ticket-review"')
+        ui.button("Review …", on_click=ask).props("unelevated")
         raw('<button class="cell-button" data-drawer="ticket">close</button>')
 
 

@@ -81,7 +81,7 @@ export function choose(symbol) {
   setText("chart-symbol", symbol);
   charts.price.show(symbol);
   stream.want("prices.chart", [symbol]);
-  const ticket = document.querySelector("#ticket-symbol input");
+  const ticket = document.querySelector(".ticket-symbol input");
   if (ticket && !ticket.matches(":focus")) {
     ticket.value = symbol;
     ticket.dispatchEvent(new Event("input"));
@@ -172,7 +172,7 @@ function positionRows() {
     if (state.strategy && lane.strategy_id !== state.strategy) continue;
     for (const [symbol, qty] of Object.entries(lane.positions ?? {}))
       rows.push({ key: `${lane.strategy_id} ${symbol}`, strategy: lane.strategy_id, symbol, qty, average: lane.average_prices?.[symbol] ?? null,
-                  last: market.last(symbol), unrealized: null });
+                  last: market.last(symbol), unrealized: lane.unrealized_by_symbol?.[symbol] ?? null });
   }
   return rows;
 }

@@ -22,7 +22,7 @@ export class MarketTable {
   }
 
   restore() {
-    const box = document.querySelector("#market-filter input");
+    const box = document.querySelector(".market-filter input");
     const filter = address.get("find");
     if (box) {
       box.value = filter;

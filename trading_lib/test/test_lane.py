@@ -520,6 +520,17 @@ def test_an_operators_limit_order_rests_where_he_says_and_he_can_cancel_it() -> 
     assert desk.said() == ["New", "Canceled by the operator"]
 
 
+def test_an_operators_limit_order_ends_with_its_day_unless_it_is_good_till_cancelled() -> None:
+    desk = Desk(strategy=MANUAL)
+    desk.tick(100.0)
+    desk.control(placed(type="limit", price=1.5))
+    desk.control(placed(type="limit", price=1.5, tif="gtc"))
+    desk.tick(100.0, after_ms=2 * 86_400_000)
+    assert desk.said() == ["New", "New", "Expired its day has ended"]
+    (working,) = desk.lane.open.values()
+    assert working.order.tif is TimeInForce.GTC
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [

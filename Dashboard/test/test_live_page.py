@@ -1,0 +1,219 @@
+"""The Live page, used as a person uses it: a real system, a real browser."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Dashboard.test.browser import Dashboard, OpenPage, browser, dashboard, needs_browser
+from testing.harness import wait_until
+
+pytestmark = needs_browser
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    with dashboard(tmp_path_factory.mktemp("live")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def open_page() -> Iterator[OpenPage]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(system: Dashboard, open_page: OpenPage) -> Iterator[Any]:
+    opened = open_page(system.url)
+    opened.wait_for_function("document.getElementById('clock')?.textContent.length > 8")
+    yield opened
+    opened.close()
+
+
+def text(page: Any, selector: str) -> str:
+    return str(page.locator(selector).first.text_content())
+
+
+def changes(page: Any, selector: str) -> None:
+    """Until the text of an element is another one."""
+    before = text(page, selector)
+    wait_until(lambda: text(page, selector) != before, f"{selector} to change from {before!r}")
+
+
+def notified(page: Any, words: str) -> None:
+    page.locator(".q-notification", has_text=words).first.wait_for()
+
+
+def test_prices_and_the_clock_move(page: Any) -> None:
+    changes(page, "#clock")
+    changes(page, "#chart-last")
+    assert text(page, "#chart-symbol") in ("AAPL", "GOOG", "IBM", "MSFT")
+
+
+def test_everything_is_in_sight_at_1280_by_720(page: Any) -> None:
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    for selector in (
+        "#kpi-equity",
+        "#kpi-trades",
+        ".price canvas",
+        ".tables .ag-root",
+        ".curves canvas",
+        "#kill",
+    ):
+        page.locator(selector).first.wait_for()
+
+
+def test_equity_is_the_ledgers(system: Dashboard, page: Any) -> None:
+    def shown() -> bool:
+        equity = system.api("money")["total"]["equity"]
+        return bool(
+            equity is not None and abs(float(text(page, "#kpi-equity").replace(",", "")) - equity) < 1.0
+        )
+
+    wait_until(shown, "the page's equity to be the ledger's")
+
+
+def test_a_symbol_of_the_market_table_opens_its_chart_and_a_reload_keeps_it(page: Any) -> None:
+    page.keyboard.press("m")
+    page.locator("#market-drawer.open").wait_for()
+    page.locator("#market-drawer .ag-row", has_text="MSFT").first.click()
+    wait_until(lambda: text(page, "#chart-symbol") == "MSFT")
+    changes(page, "#chart-last")
+    assert "symbol=MSFT" in page.url
+    page.reload()
+    wait_until(lambda: text(page, "#chart-symbol") == "MSFT")
+    assert page.locator("#market-drawer.open").is_visible()
+
+
+def test_the_table_is_searched_and_enter_opens_the_first(page: Any) -> None:
+    page.keyboard.press("m")
+    page.locator("#market-drawer.open input").first.fill("IB")
+    wait_until(lambda: page.locator("#market-drawer .ag-center-cols-container .ag-row").count() == 1)
+    page.keyboard.press("Enter")
+    wait_until(lambda: text(page, "#chart-symbol") == "IBM")
+
+
+def test_pause_holds_the_clock_and_resume_lets_it_go(page: Any) -> None:
+    page.get_by_role("button", name="Pause").click()
+    notified(page, "paused")
+    wait_until(lambda: text(page, "#market-state") == "paused")
+    held = text(page, "#clock")
+    page.get_by_role("button", name="Resume").click()
+    notified(page, "going on")
+    wait_until(lambda: text(page, "#clock") != held)
+
+
+def test_another_speed_is_seen_in_the_rate(page: Any) -> None:
+    page.get_by_label("speed").click()
+    page.locator(".q-menu .q-item", has_text="× 5").first.click()
+    notified(page, "speed × 5")
+
+    def rate() -> float:
+        return float(text(page, "#rate").partition(" ")[0].replace(",", "") or 0)
+
+    wait_until(lambda: rate() > 600, "1,000 ticks/s, from 200")
+    page.get_by_label("speed").click()
+    page.locator(".q-menu .q-item", has_text="× 1").filter(has_not_text="× 10").first.click()
+    wait_until(lambda: 0 < rate() < 400)
+
+
+def test_an_order_by_hand_asks_first_then_fills_and_is_manuals(system: Dashboard, page: Any) -> None:
+    page.keyboard.press("t")
+    ticket = page.locator("#ticket-drawer.open")
+    ticket.locator(".ticket-symbol input").fill("AAPL")
+    ticket.get_by_role("button", name="Review").click()
+    page.get_by_text("BUY 10 AAPL at the market?").wait_for()
+    assert not [fill for fill in system.api("fills") if fill["strategy"] == "manual"]
+    page.get_by_role("button", name="Send").click()
+    wait_until(lambda: [fill for fill in system.api("fills") if fill["strategy"] == "manual"])
+    page.keyboard.press("Escape")
+    page.locator(".tables .ag-row", has_text="manual").first.wait_for()
+
+
+def test_a_limit_order_rests_among_the_open_orders_until_it_is_cancelled_there(
+    system: Dashboard, page: Any
+) -> None:
+    page.keyboard.press("t")
+    ticket = page.locator("#ticket-drawer.open")
+    ticket.locator(".ticket-symbol input").fill("MSFT")
+    ticket.get_by_role("button", name="limit").click()
+    ticket.locator(".ticket-price input").fill("0.01")
+    ticket.get_by_role("button", name="Review").click()
+    page.get_by_role("button", name="Send").click()
+    page.locator("#ticket-drawer .cell-button", has_text="close").click()
+    page.get_by_role("tab", name="Open orders").click()
+    row = page.locator(".tables .ag-row", has_text="0.01").first
+    row.wait_for()
+    row.get_by_role("button", name="cancel").click()
+    wait_until(lambda: not [order for order in system.api("orders/open") if order["strategy"] == "manual"])
+    row.wait_for(state="detached")
+
+
+def test_an_order_that_cannot_be_is_explained_not_sent(page: Any) -> None:
+    page.keyboard.press("t")
+    ticket = page.locator("#ticket-drawer.open")
+    ticket.locator(".ticket-symbol input").fill("NOPE")
+    ticket.get_by_role("button", name="Review").click()
+    page.get_by_text("NOPE: there is none such in this market").wait_for()
+
+
+def test_other_parameters_reach_the_strategy(system: Dashboard, page: Any) -> None:
+    page.get_by_label("quantity").first.fill("3")
+    page.get_by_role("button", name="apply parameters").click()
+    notified(page, "quantity = 3")
+    wait_until(lambda: system.api("strategies")["strategies"][0]["params"]["quantity"] == 3)
+
+
+def test_a_killed_order_book_is_said_and_comes_back(system: Dashboard, page: Any) -> None:
+    pid = system.status()["parts"]["orderbook"]["pid"]
+    os.kill(pid, signal.SIGSTOP)  # silent for some seconds, and only then dead: the page must say so
+    page.locator("#notice.shown", has_text="orderbook").wait_for()
+    os.kill(pid, signal.SIGKILL)
+    page.locator("#notice.shown").wait_for(state="hidden")
+    changes(page, "#clock")
+    assert system.status()["parts"]["orderbook"]["restarts"] >= 1
+
+
+def test_a_dashboard_that_was_killed_comes_back_to_the_same_page(system: Dashboard, page: Any) -> None:
+    ticks = system.api("state")["ticks"]
+    os.kill(system.status()["parts"]["dashboard"]["pid"], signal.SIGKILL)
+    page.locator("#notice.shown").wait_for()
+    page.locator("#notice.shown").wait_for(state="hidden")
+    changes(page, "#clock")
+    assert system.api("fills"), "what was before it is still shown"
+    assert system.api("state")["ticks"] >= min(ticks, 1)
+
+
+def test_the_kill_switch_asks_and_then_nothing_trades_any_more(system: Dashboard, page: Any) -> None:
+    page.locator("#kill").click()
+    page.locator("#kill-confirm").click()
+    notified(page, "killed")
+    wait_until(lambda: all(lane["killed"] for lane in system.api("money")["lanes"]))
+    wait_until(lambda: text(page, "#killed").startswith("killed"))
+
+
+def test_on_a_phone_there_are_the_numbers_the_chart_and_the_kill_switch(
+    system: Dashboard, open_page: OpenPage
+) -> None:
+    phone = open_page(system.url, 390, 800)
+    phone.wait_for_function("document.getElementById('clock')?.textContent.length > 8")
+    for selector in ("#kpi-equity", ".price canvas", "#kill"):
+        phone.locator(selector).first.wait_for()
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    phone.close()
+
+
+def test_without_a_run_the_page_says_what_to_do(tmp_path: Path, open_page: OpenPage) -> None:
+    from testing.harness import free_port, running_part, segment_name, system_config, write_config
+
+    tree = system_config(tmp_path, Dashboard={"enabled": True, "port": free_port()})
+    tree["OrderBook"]["shared_memory_name"] = segment_name()
+    with running_part("Dashboard", write_config(tmp_path, tree), tmp_path) as process:
+        process.wait_for("ready")
+        page = open_page(f"http://127.0.0.1:{tree['Dashboard']['port']}")
+        page.locator("#notice.shown", has_text="make run").wait_for()
+        page.close()
