@@ -5,6 +5,7 @@ may not be known stays in the folder: the token of the dashboard, and a seed tha
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ HEADERS: Final = {
     "Content-Security-Policy": SANDBOX,
     "Referrer-Policy": "no-referrer",
 }
+_unplain: Final = re.compile(r"[^A-Za-z0-9._-]")  # what a header could stumble over
 
 
 class NotThere(Exception):
@@ -83,7 +85,8 @@ def download(folder: Path, name: str) -> Response:
     """A file to be kept. Raises NotThere."""
     if name not in KINDS:
         raise NotThere(f"{name}: no such file")
-    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{folder.name}-{name}"'}
+    kept = f"{_unplain.sub('_', folder.name)}-{name}"
+    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{kept}"'}
     return _response(folder, name, headers)
 
 
