@@ -7,6 +7,7 @@ sleep like everybody else as soon as no tick has come for a while. The price is 
 every processor is busy.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from config import Config
+from runtime.loop import Backoff
 from runtime.part import CannotStart, Part, die_with_parent, run_part
 from shared_memory_utils import SegmentError, TapeReader
 
@@ -25,24 +27,63 @@ LINGER_S: Final = 0.02  # without a tick for so long, sleep
 LOOKS: Final = 2000  # at the tape between two looks at the clock: some 100 µs
 SEARCH_S: Final = 0.1  # between two looks for a tape that is not there
 ROUND_S: Final = 0.5
+FIRST_PAUSE_S: Final = 0.5  # before one that has died is started again …
+LONGEST_PAUSE_S: Final = 60.0  # … and when they keep dying
 
 
 def serve(part: Part, config: Config) -> None:
     """Run a waker on every processor until told to stop."""
     if not hasattr(os, "SCHED_IDLE"):
         raise CannotStart("run.keep_awake: this system's scheduler has no idle class")
-    wakers = [_start(cpu, config.OrderBook.shared_memory_name) for cpu in sorted(os.sched_getaffinity(0))]
-    part.ready(f"{len(wakers)} processors")
+    wakers = Wakers(config.OrderBook.shared_memory_name, part.log)
     try:
+        wakers.look()
+        part.ready(f"{wakers.alive} processors")
         while not part.stopping:
             part.check_link()
+            wakers.look()
             if part.status_due():
-                part.report({"wakers": len(wakers)})
+                part.report({"wakers": wakers.alive, "wakers_died": wakers.died})
             time.sleep(ROUND_S / 10)
     finally:
-        for pid in wakers:
+        wakers.close()
+
+
+class Wakers:
+    """One on every processor, following the tape `name`. Owns them: who dies is counted and started again."""
+
+    def __init__(self, name: str, log: logging.Logger) -> None:
+        self.died = 0
+        self._name = name
+        self._log = log
+        self._processors = sorted(os.sched_getaffinity(0))
+        self._pids: dict[int, int] = {}  # by processor
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+
+    @property
+    def alive(self) -> int:
+        """How many there are."""
+        return len(self._pids)
+
+    def look(self) -> None:
+        """Notice those that have died, start those that are missing."""
+        for processor, pid in tuple(self._pids.items()):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                del self._pids[processor]
+                self.died += 1
+                code = os.waitstatus_to_exitcode(status)
+                self._log.warning("the waker of processor %d has died (exit code %d)", processor, code)
+        if self.alive < len(self._processors) and not self._backoff.wait:
+            self._pids |= {cpu: _start(cpu, self._name) for cpu in self._processors if cpu not in self._pids}
+            self._backoff.failed()  # so that the next time is not at once
+
+    def close(self) -> None:
+        """End them."""
+        for pid in self._pids.values():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        self._pids.clear()
 
 
 def _start(cpu: int, name: str) -> int:

@@ -92,6 +92,7 @@ def problems(parts: dict[str, Any]) -> str:
         "pace given up": gateway.get("resyncs", 0),
         "not recorded": parts.get("recorder", {}).get("missed", 0),
         "recording stopped": int(bool(parts.get("recorder", {}).get("stopped"))),
+        "wakers died": parts.get("keep_awake", {}).get("wakers_died", 0),
         "restarts": sum(part.get("restarts", 0) for part in parts.values()),
         "killed on request": sum(part.get("asked_kills", 0) for part in parts.values()),
     }

@@ -46,3 +46,17 @@ def test_wakers_are_busy_while_ticks_come_and_asleep_otherwise_and_gone_at_the_e
         wait_until(lambda: not any(waker.is_running() for waker in wakers), "the wakers to be gone")
         book.unlink()
     tape.close()
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "SCHED_IDLE"), reason="no idle class in this scheduler")
+def test_a_waker_that_dies_is_said_counted_and_started_again(tmp_path: Path) -> None:
+    config = write_config(tmp_path, system_config(tmp_path))
+    with running(["runtime/keep_awake.py", str(config), "-vv"], tmp_path) as process:
+        process.wait_for("ready")
+        part = psutil.Process(process.pid)
+        before = part.children()
+        for victim in range(2):
+            part.children()[0].kill()
+            process.wait_for(f"{len(before)}, 'wakers_died': {victim + 1}")  # and there are as many as before
+        assert process.output.count("has died (exit code -9)") == 2
+        assert process.stop(signal.SIGTERM) == 0

@@ -99,6 +99,7 @@ def test_nothing_wrong_is_nothing_said() -> None:
             "sessions refused 2, zygote restarted 1, status values cut 3",
         ),
         ({"order_manager": part(rejected={"bad side": 4})}, "orders rejected 4"),
+        ({"keep_awake": part(wakers_died=2)}, "wakers died 2"),
         ({"gateway": part(dropped=12)}, "dropped for slow clients 12"),
         (
             {
