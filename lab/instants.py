@@ -33,6 +33,7 @@ SYMBOLS: Final = 8  # whose prices are given
 MOST: Final = 10_000  # instants: some MB
 LIMIT_S: Final = 60.0
 SAY_S: Final = 0.2  # between two lines of progress
+COMPLETE: Final = "complete"  # the manifest of a tape without a hole, from its beginning to the run's end
 FAULTS: Final = (NotARun, NotATape, JournalError, ConfigError, StrategyError, OSError)
 
 
@@ -115,6 +116,8 @@ class _Making:
         self._moments = moments(self._folder, names, symbols, self._count, lambda _: self._in_time())
         if not self._moments:
             self._notes.append("there is no tape")
+        elif self._run.manifest.get("tape", COMPLETE) != COMPLETE:
+            self._notes.append(str(self._run.manifest["tape"]))
         self._replay()
         accounts = RecordedAccounts(self._run)
         strategies = sorted({*accounts.strategies, *(name for seen in self._seen for name in seen)})
@@ -187,8 +190,8 @@ def _seen(performer: Performer) -> StrategyAt:
         equity,
         money.positions,
         performer.version,
-        engine.indicators(),
-        engine.why,
+        engine.shown_indicators(),
+        engine.said.last,
         engine.said.seq,
         order_seq,
         exact=True,

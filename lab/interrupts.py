@@ -38,35 +38,64 @@ def interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def taken_back_after(seconds: float, at: Callable[[], int]) -> Iterator[None]:
-    """Raise TakenBack in what runs here when it has not come further for so long; `at` is how far it is.
+class Patience:
+    """Raises TakenBack in a strategy's code when that has not come further for so many seconds.
+
+        patience = Patience(2.0)
+        with patience.watching():                 # once: a thread, and SIGUSR2
+            with patience.until(lambda: engine.at):
+                engine.consume(records)
 
     As long as that is Python: code that stays in C is not reached. Nor is any outside the main thread.
     """
-    main = threading.main_thread()
-    if threading.current_thread() is not main:
-        yield
-        return
-    done = threading.Event()
 
-    def look() -> None:
-        before = at()
-        while not done.wait(seconds):
-            if at() == before:
-                signal.pthread_kill(main.ident or 0, signal.SIGUSR2)
-            before = at()
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at: Callable[[], int] | None = None  # how far the code is that is watched now
+        self._turn = 0  # of what is watched, one after the other
+        self._struck = -1  # the turn that took too long
+        self._over = threading.Event()
 
-    def take_back(*_: object) -> None:
-        if not done.is_set():
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Have a thread that watches."""
+        main = threading.main_thread()
+        if threading.current_thread() is not main:
+            yield
+            return
+        self._over.clear()
+        previous = signal.signal(signal.SIGUSR2, self._take_back)
+        watcher = threading.Thread(target=self._watch, args=(main.ident,), name="watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            watcher.join()
+            signal.signal(signal.SIGUSR2, previous)
+
+    @contextmanager
+    def until(self, at: Callable[[], int]) -> Iterator[None]:
+        """What runs here is watched; `at` is how far it is."""
+        self._turn += 1
+        self._at = at
+        try:
+            yield
+            self._at = None
+        except BaseException:
+            self._at = None
+            raise
+
+    def _watch(self, main: int) -> None:
+        before = None
+        while not self._over.wait(self._seconds):
+            turn, at = self._turn, self._at
+            now = (turn, at()) if at is not None else None
+            if now is not None and now == before:
+                self._struck = turn
+                signal.pthread_kill(main, signal.SIGUSR2)
+            before = now
+
+    def _take_back(self, *_: object) -> None:
+        if self._at is not None and self._struck == self._turn:
             raise TakenBack
-
-    previous = signal.signal(signal.SIGUSR2, take_back)
-    watcher = threading.Thread(target=look, name="watch", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-        signal.signal(signal.SIGUSR2, previous)

@@ -9,7 +9,6 @@ are still those that it was made of.
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import islice
-from math import isfinite
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,12 +20,11 @@ from lab.trial import Trial
 from Recorder import manifest
 from Recorder.run_files import NotARun
 from Recorder.tape_file import TapeCursor
+from Strategy.trace import shown
 from trading_lib.engine import Engine
 from trading_lib.lane import Lane
 
 INDICATORS: Final = 16  # of one strategy, the first it made
-LONGEST_REASON: Final = 200  # characters of a strategy's own words
-PARTS: Final = 8  # of an indicator with several values
 
 
 class LastReason(dict[str, int]):
@@ -50,17 +48,10 @@ class WatchedEngine(Engine):
         self.said = LastReason(lambda: self.at)
         super().__init__(*arguments, reasons=self.said, **named)
 
-    @property
-    def why(self) -> str:
-        """The reason that was given last, as text that can be written."""
-        last: object = self.said.last  # user code may give anything
-        text = last if isinstance(last, str) else type(last).__name__
-        return text[:LONGEST_REASON].encode("utf-8", "backslashreplace").decode()
-
-    def indicators(self) -> dict[str, Any]:
+    def shown_indicators(self) -> dict[str, Any]:
         """The first INDICATORS of its indicators, each with its latest value: a number, several, or None."""
         values = self.indicator_values()
-        return {name: plain(values[name]) for name in islice(values, INDICATORS)}
+        return {name: shown(values[name]) for name in islice(values, INDICATORS)}
 
 
 class Performer(NamedTuple):
@@ -121,13 +112,3 @@ def _watch_evaluation(folder: Path, stops: Sequence[int], see: See) -> str:
             if not see(done - 1, performers):
                 break
     return ""
-
-
-def plain(value: object) -> Any:
-    """An indicator's value as JSON has it: whatever user code has made of it."""
-    if isinstance(value, tuple):
-        return [plain(part) for part in value[:PARTS]]
-    try:
-        return float(value) if isinstance(value, int | float) and isfinite(value) else None
-    except OverflowError:  # a whole number beyond any float
-        return None

@@ -14,7 +14,7 @@ import msgspec
 
 from config import Config, StrategyEntry, resolve
 from lab.history import Beginning, History, Missed
-from lab.interrupts import taken_back_after
+from lab.interrupts import Patience
 from lab.trial import opened_lane
 from runtime.versions import kept_params, kept_version
 from trading_lib.broker import NEVER
@@ -53,6 +53,7 @@ class Rehearsal:
 
     `actions` are the operator's, by id. `ended_cleanly`: at the run's end the host had seen every record; else
     what it makes after its last recorded request may be missing there. `engine` makes its hosts' engines.
+    `patience` is what is had with one that comes no further.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Rehearsal:
         actions: Mapping[int, Action],
         *,
         ended_cleanly: bool,
+        patience: Patience,
         engine: type[Engine] = Engine,
     ) -> None:
         self.strategy_id = entry.id
@@ -80,6 +82,7 @@ class Rehearsal:
         self._may_lose = history.diverged or not ended_cleanly
         self._names = names
         self._actions = actions
+        self._patience = patience
         self._make_engine = engine
         self.ledger = self._lane()
         for name in names:
@@ -136,7 +139,7 @@ class Rehearsal:
         if engine is None or self._hangs:
             return
         try:
-            with taken_back_after(self._config.Strategy.hang_s, lambda: engine.at):
+            with self._patience.until(lambda: engine.at):
                 engine.consume(rows)
         except TakenBack:
             self._hangs = True  # as its host did: nothing more came of that one

@@ -19,9 +19,9 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from config import load_config
-from lab.history import Histories, read_histories
-from lab.interrupts import interruptible
+from config import Config, load_config
+from lab.history import read_histories
+from lab.interrupts import Patience, interruptible
 from lab.rehearsal import Difference, Rehearsal, Step
 from Recorder import manifest
 from Recorder.run_files import NotARun
@@ -95,16 +95,41 @@ class Replay:
         folder = Path(run)
         self._folder = folder
         known = manifest.read(folder)
-        if not known or not (folder / "tape.bin").exists():
+        if "symbols" not in known or not (folder / "tape.bin").exists():
             raise NotARun(f"{folder}: no manifest.json and tape.bin of a run")
         if not (folder / "journal.bin").exists():
             raise NotARun(f"{folder}: no journal.bin: an evaluation is repeated, not replayed")
         self._names: list[str] = list(known["symbols"])
         self._histories = read_histories(folder)
-        self.rehearsals = _rehearsals(folder, known, self._histories, self._names, engine)
+        config = load_config(folder / "config.json", {})
+        self._patience = Patience(config.Strategy.hang_s)
+        self.rehearsals = self._rehearsals(config, known, engine)
         self._stops, self._look = stops, look
         self._records = 0
         self._stopped = ""
+
+    def _rehearsals(self, config: Config, known: dict[str, Any], engine: type[Engine]) -> list[Rehearsal]:
+        entries = {entry.id: entry for entry in config.Strategy.entries}
+        histories = self._histories.strategies
+        strange = sorted(histories.keys() - entries.keys())
+        if strange:
+            raise NotARun(f"{self._folder}: {', '.join(strange)} traded, and is not in config.json")
+        actions = read_actions(self._folder / "control.jsonl")
+        clean = bool(known.get("ended")) and _saw_everything(self._folder)
+        return [
+            Rehearsal(
+                self._folder,
+                config,
+                entries[name],
+                history,
+                self._names,
+                actions,
+                ended_cleanly=clean,
+                patience=self._patience,
+                engine=engine,
+            )
+            for name, history in sorted(histories.items())
+        ]
 
     @property
     def result(self) -> ReplayResult:
@@ -120,7 +145,7 @@ class Replay:
         )
 
     def __iter__(self) -> Iterator[Step]:
-        with interruptible() as interrupted:
+        with interruptible() as interrupted, self._patience.watching():
             yield from self._steps(interrupted)
 
     def _steps(self, interrupted: threading.Event) -> Iterator[Step]:
@@ -175,26 +200,6 @@ def room(stops: Sequence[int], done: int) -> int:
     return min(WATCHED, stops[following] + 1 - done) if following < len(stops) else WATCHED
 
 
-def _rehearsals(
-    folder: Path,
-    known: dict[str, Any],
-    histories: Histories,
-    names: list[str],
-    engine: type[Engine],
-) -> list[Rehearsal]:
-    config = load_config(folder / "config.json", {})
-    entries = {entry.id: entry for entry in config.Strategy.entries}
-    strange = sorted(histories.strategies.keys() - entries.keys())
-    if strange:
-        raise NotARun(f"{folder}: {', '.join(strange)} traded, and is not in config.json")
-    actions = read_actions(folder / "control.jsonl")
-    clean = bool(known.get("ended")) and _saw_everything(folder)
-    return [
-        Rehearsal(folder, config, entries[name], history, names, actions, ended_cleanly=clean, engine=engine)
-        for name, history in sorted(histories.strategies.items())
-    ]
-
-
 def _saw_everything(folder: Path) -> bool:
     """Whether the Strategy had read the whole tape, and said all it had to say, when the run ended."""
     try:
@@ -202,6 +207,6 @@ def _saw_everything(folder: Path) -> bool:
     except (FileNotFoundError, msgspec.DecodeError):
         return False
     strategy = status.get("parts", {}).get("strategy", {})
-    if strategy.get("state") == "killed":  # its last counts are of before
+    if strategy.get("state") in ("killed", "failed"):  # its last counts are of before
         return False
     return not strategy.get("not_drained") and not strategy.get("counters", {}).get("lost at the end")
