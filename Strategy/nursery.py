@@ -24,6 +24,7 @@ from runtime.loop import READ, WRITE, Backoff, EventLoop
 from Strategy.bounds import bounded_message
 from Strategy.channel import Channel, ChannelClosed
 from Strategy.messages import (
+    Declared,
     Exited,
     Failed,
     Fork,
@@ -106,7 +107,7 @@ class WorkerHandle:
                 self._lock(message, descriptors)
             elif isinstance(message, Status):
                 self.status, self.status_cut = bounded_message(message)  # conflated: the newest counts
-            elif isinstance(message, Failed | Lost):
+            elif isinstance(message, Declared | Failed | Lost):
                 self.messages.append(bounded_message(message)[0])
             else:
                 self.messages.append(message)

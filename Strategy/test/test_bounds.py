@@ -70,7 +70,9 @@ def test_a_long_text_is_cut_and_shows_it(text: str) -> None:
 
 def test_a_message_stays_one() -> None:
     assert bounded_message(Failed("x" * 9000)) == (Failed("x" * (TEXT - 1) + "…"), 0)
-    status, cut = bounded_message(Status(ticks=10**900, why={"x" * 9000: 1}, indicators={"a": [[[[[1]]]]]}))
+    status, cut = bounded_message(
+        Status(ticks=10**900, why={"x" * 9000: 1}, indicators={"a": [[[[[[[[[1]]]]]]]]]})
+    )
     assert (status.ticks, list(status.why), cut) == (MOST, ["x" * (TEXT - 1) + "…"], 1)
 
 

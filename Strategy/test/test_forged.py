@@ -8,6 +8,7 @@ import pytest
 
 from runtime.part import EXIT_OK
 from Strategy.messages import (
+    Declared,
     Failed,
     FromWorker,
     Leave,
@@ -34,7 +35,7 @@ def forge(*said):
 FORGED: dict[str, list[Message]] = {
     "locked in twice": [Locked(True, ())],
     "failed twice": [Failed("it"), Failed("x" * 50_000)],
-    "started": [Started(5), Loaded(), Loaded(), Started(6)],
+    "started": [Started(5), Declared({"x" * 50_000: [[[[[[[[[1]]]]]]]]]}), Loaded(), Loaded(), Started(6)],
     "counts without end": [Status(ticks=10**4000, counters={"x": 10**4000}), Lines(77, ["x" * 50_000])] * 2,
     "left far away": [Left(1 << 80)],
     "lost before the beginning": [Lost(-5, "it")],
