@@ -45,11 +45,12 @@ from Strategy.messages import (
     Status,
     Traced,
 )
-from Strategy.nursery import Nursery, WorkerHandle
+from Strategy.nursery import Nursery
 from Strategy.parameters import Parameters, presentable
 from Strategy.printed import Printed
 from Strategy.trace import Trace
 from Strategy.watchdog import Watchdog
+from Strategy.worker_handle import WorkerHandle
 from trading_lib.order_wire import Welcome
 
 BOOKED: Final = 4  # in a tape record: the wall clock, ns, when it was booked
@@ -207,7 +208,8 @@ class Runner:
         if changing or self.state is State.LEFT or not self.parameters.try_next():
             return
         try:
-            version = self._with_parameters(self.parameters.wanted)
+            wanted = self.parameters.wanted
+            version = self._running.again_with(wanted) if self._running else Version(self.path, wanted)
         except OSError as fault:
             self._break(f"{self.path}: {fault.strerror}")
             return
@@ -215,17 +217,6 @@ class Runner:
             self.parameters.accept()  # nothing runs that they could harm
         self._deaths.forget()
         self._start_version(version)
-
-    def _with_parameters(self, params: dict[str, Any] | None) -> Version:
-        """The version that runs with other parameters; the file as it is now where modules beside it have changed,
-        for those are imported from there. Raises OSError."""
-        running = self._running
-        if running is not None and not running.neighbours:
-            return running.with_params(params)
-        found = Version(self.path, params)
-        if running is not None and running.neighbours == found.neighbours:
-            return running.with_params(params)
-        return found
 
     def _load(self) -> None:
         try:

@@ -36,14 +36,19 @@ class Version:
         code = version_of(self.files)
         self.name = code if params is None else f"{code}-{_digest(params)}"
 
-    @property
-    def neighbours(self) -> dict[str, bytes]:
-        """The modules beside the file."""
-        return {name: content for name, content in self.files.items() if name != self.path.name}
-
     def with_params(self, params: dict[str, Any] | None) -> "Version":
         """The same files with other parameters."""
         return Version(self.path, params, files=self.files)
+
+    def again_with(self, params: dict[str, Any] | None) -> "Version":
+        """What runs when this one's file does, with other parameters: modules beside it are imported as they are
+        now, so where those have changed it is the file as it is now, too. Raises OSError.
+        """
+        if len(self.files) == 1:
+            return self.with_params(params)
+        found = Version(self.path, params)
+        same = {**found.files, self.path.name: self.source} == self.files
+        return self.with_params(params) if same else found
 
     def keep(self, run: Path) -> None:
         """Write it into a run's folder, if it is not there. Raises OSError."""

@@ -119,6 +119,23 @@ def test_parameters_mend_a_strategy_that_they_have_broken(tmp_path: Path) -> Non
         assert s.stop() == EXIT_OK
 
 
+def test_a_worker_that_dies_while_parameters_are_tried_that_break_it_comes_back_with_its_old_ones(
+    tmp_path: Path,
+) -> None:
+    slow = ORDERS.replace("raise", "time.sleep(0.3)\n            raise")
+    with at_work(tmp_path, "    import time\n" + slow) as (s, m, operator):
+        (pid,) = s.workers
+        operator.sets(size=-1)
+        s.until(lambda: len(s.workers) == 2 or "with size=-1" in s.log)
+        os.kill(pid, signal.SIGKILL)
+        s.until(lambda: "with size=-1" in s.log)
+        s.until(lambda: "mine started again, from record 0" in s.log)
+        m.put(1.0)
+        s.until(lambda: s.quantities == [1.0])
+        assert s.hellos[-1].version == s.hellos[0].version
+        assert s.stop() == EXIT_OK
+
+
 def test_a_file_saved_later_runs_with_the_changed_parameters(tmp_path: Path) -> None:
     with at_work(tmp_path) as (s, m, operator):
         operator.sets(size=10)

@@ -52,3 +52,16 @@ def test_a_version_is_named_by_what_its_parameters_are_and_not_by_their_order(tm
     assert made.with_params({"a": 1, "b": 2}).name == made.with_params({"b": 2, "a": 1}).name
     assert made.with_params({"a": 1}).name != made.with_params({"a": 1.0}).name
     assert not same_params({"a": 1}, {"a": True})
+
+
+def test_with_other_parameters_a_version_keeps_its_file_unless_what_it_imports_has_changed(
+    tmp_path: Path,
+) -> None:
+    alone = version(tmp_path / "a", mine="old")
+    (tmp_path / "a" / "mine.py").write_text("new")
+    assert alone.again_with({"n": 1}).source == b"old"
+    made = version(tmp_path / "b", mine="old", rules="")
+    (tmp_path / "b" / "mine.py").write_text("new")
+    assert made.again_with({"n": 1}).name == made.with_params({"n": 1}).name
+    (tmp_path / "b" / "rules.py").write_text("N = 3")
+    assert made.again_with({"n": 1}).source == b"new"
