@@ -49,6 +49,7 @@ class Child:
         self.state = State.WAITING
         self.restarts = 0
         self.asked_kills = 0
+        self.outage_s: float | None = None  # of the last end: until it was ready again
         self.exit_code: int | None = None
         self.message = ""
         self.status: dict[str, Any] = {}
@@ -65,6 +66,7 @@ class Child:
         self._link_skipping = False  # inside a line that was too long to keep
         self._output_rest = b""
         self._started_at = 0.0
+        self._down_since: float | None = None
         self._crashes = 0
         self._asked = False  # for its end, so that it is no crash
         self._loop: EventLoop | None = None
@@ -142,6 +144,8 @@ class Child:
                 self.state = State.READY
                 self.status_at = time.monotonic()
                 self.message = message["ready"]
+                if self._down_since is not None:
+                    self.outage_s, self._down_since = self.status_at - self._down_since, None
             if "say" in message:
                 self._on_line(self, message["say"])
             if "status" in message:
@@ -207,6 +211,7 @@ class Child:
                 return False
         self.restarts += 1
         self.state = State.RESTARTING
+        self._down_since = now if self._down_since is None else self._down_since
         delay = FIRST_DELAY_S if self._asked else FIRST_DELAY_S * 2 ** (self._crashes - 1)
         self.restart_at = now + min(delay, LONGEST_DELAY_S)
         return True

@@ -296,6 +296,7 @@ class Supervisor:
                 "rss_bytes": rss,
                 "restarts": child.restarts,
                 "asked_kills": child.asked_kills,
+                "outage_s": child.outage_s,
                 "message": child.message,
                 **child.status,
             }

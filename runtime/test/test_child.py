@@ -232,6 +232,19 @@ def test_an_end_that_was_asked_for_is_no_crash(nursery: Nursery, clock: SimpleNa
     assert not child.kill_on_request()  # it does not run
 
 
+def test_an_outage_lasts_from_the_first_end_until_ready_again(
+    nursery: Nursery, clock: SimpleNamespace
+) -> None:
+    crash(nursery).plan_restart()
+    clock.now += 1.5
+    crash(nursery).plan_restart()
+    clock.now += 2.0
+    assert nursery.child.outage_s is None
+    child = nursery.start(LINK + """link.send(b'{"ready": ""}\\n'); link.recv(1)""")
+    nursery.until(lambda: child.state is State.READY)
+    assert child.outage_s == pytest.approx(3.5)
+
+
 def test_who_is_forgiven_may_crash_as_often_as_anybody(nursery: Nursery, clock: SimpleNamespace) -> None:
     for _ in range(CRASH_LIMIT):
         assert crash(nursery).plan_restart()
