@@ -6,7 +6,7 @@ It reads the worker's pulse and asks it where it is; it kills nobody itself.
 import time
 from typing import Final
 
-from Strategy.nursery import WorkerHandle
+from Strategy.worker_handle import WorkerHandle
 
 TRACE_S: Final = 0.2  # for a worker to say where it is
 AWAKE_S: Final = 0.2  # between two of our own looks, at most: the rest of the time the machine may have slept

@@ -1,4 +1,4 @@
-"""A handle on a worker: what it prints and says, whoever is at the other end."""
+"""A worker as its parent has it: what it prints, and what it may not call."""
 
 import logging
 import os
@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.loop import EventLoop
-from Strategy import nursery, seccomp
+from Strategy import nursery, seccomp, worker_handle
 from Strategy.channel import Channel
 from Strategy.messages import FromWorker
-from Strategy.nursery import DENIALS_A_ROUND, OUTPUT_AT_ONCE, OUTPUT_LINE, ROUND_S, WorkerHandle
+from Strategy.nursery import DENIALS_A_ROUND, ROUND_S
 from Strategy.pulse import Pulse, make_pulse
 from Strategy.sandbox import DenialCounter
+from Strategy.worker_handle import OUTPUT_AT_ONCE, OUTPUT_LINE, WorkerHandle
 
 
 class Puppet:
@@ -58,7 +59,7 @@ def test_all_that_waits_in_its_pipe_at_the_end_is_read_also_a_last_line_without_
 def test_who_goes_on_printing_is_read_for_a_while_and_that_there_is_more_is_said(
     puppet: Puppet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nursery, "LAST_READS", 2)
+    monkeypatch.setattr(worker_handle, "LAST_READS", 2)
     puppet.prints((b"x" * (OUTPUT_AT_ONCE - 1) + b"\n") * 3)
     puppet.handle.read_last_output()
     shown = "x" * OUTPUT_LINE + "…"
