@@ -9,6 +9,7 @@ record's value is the line's `id`. Each has an owner, who alone takes notice of 
     StrategyAction  the Strategy, as soon as it reads the line; the record stands at the head of the tape
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
@@ -25,6 +26,7 @@ BasisPoints = Annotated[float, Meta(ge=0, le=1000)]
 Amount = Annotated[float, Meta(ge=0, le=1e9)]
 ParamName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
 MAX_PARAMS: Final = 4096  # bytes of one change, as JSON: a line of the file stays far below 64 KiB
+MAX_DEPTH: Final = 8  # lists and tables in each other: whoever reads the line has room on his stack
 Symbol = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/=\-^:]{1,24}\Z")]
 Positive = Annotated[float, Meta(gt=0, le=1e15)]
 
@@ -115,6 +117,18 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, tag="params", tag_field=
     def __post_init__(self) -> None:
         if len(msgspec.json.encode(self.params)) > MAX_PARAMS:
             raise ValueError(f"params: more than {MAX_PARAMS:,} bytes")
+        inner: list[Any] = [self.params]
+        for _ in range(MAX_DEPTH):
+            inner = [value for each in inner for value in _inside(each)]
+        if any(isinstance(value, list | dict) for value in inner):
+            raise ValueError(f"params: more than {MAX_DEPTH} lists and tables in each other")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """What a list or a table holds."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 class HotReload(msgspec.Struct, frozen=True, kw_only=True, tag="hot_reload", tag_field="action"):

@@ -218,6 +218,7 @@ def test_marks_take_no_feed_number(room: Room) -> None:
         ('{"action": "params", "strategy": "mine", "params": {}}', "params"),
         ('{"action": "params", "strategy": "mine", "params": {"short window": 1}}', "params"),
         ('{"action": "params", "strategy": "mine", "params": {"n": "%s"}}' % ("x" * 4096), "4,096 bytes"),
+        ('{"action": "params", "strategy": "mine", "params": {"n": [[[[[[[[]]]]]]]]}}', "8 lists"),
         ('{"action": "hot_reload", "on": 1}', "on"),
         ('{"a":' * 12_000, "recursion"),
     ],
