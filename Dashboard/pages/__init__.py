@@ -1,9 +1,11 @@
 """The pages, each a module: what NiceGUI makes once; what moves comes over `/stream`."""
 
 from Dashboard.desk import Desk
-from Dashboard.pages import live
+from Dashboard.pages import live, run_slider, runs
 
 
 def add_pages(desk: Desk) -> None:
     """Register every page."""
     live.add(desk)
+    runs.add(desk)
+    run_slider.add(desk)
