@@ -246,6 +246,7 @@ class Gateway:
             "ended": self.ended,
             "paused": self._steering.paused,
             "speed": self._pacer.speed,
+            "market": self._pacer.records.settings(),
             "clients": self.ticks.clients + self.news.clients,
             "sessions": len(self.ticks.sessions),
             "unsent": self.ticks.unsent,

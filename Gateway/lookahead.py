@@ -1,7 +1,7 @@
 """A provider with records read ahead, for pacers that must look before they take."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -75,6 +75,15 @@ class Lookahead:
         """Begin anew, with another seed or the one it has; what was read ahead is forgotten."""
         self._source.restart(seed)
         self._hold(self._source.read(BUFFERED))
+
+    def set_schedule(self, dt_ms: float, *, random_arrivals: bool) -> None:
+        """Begin anew with other arrivals. Raises ValueError; then nothing has changed."""
+        self._source.set_schedule(dt_ms, random_arrivals=random_arrivals)
+        self.restart(None)
+
+    def settings(self) -> Mapping[str, Any]:
+        """See Provider."""
+        return self._source.settings()
 
     def set_model(self, changes: Mapping[str, float]) -> None:
         """Change the market's model from the next record taken on. Raises ValueError; then nothing has changed."""

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from Gateway.pacing import Pacer
 from Gateway.stream import Client
 from trading_lib import wire
-from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Speed
+from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Schedule, Speed
 from trading_lib.control_wire import parse_action, parse_request
 
 MAX_WAITING: Final = 64  # actions at once; the control port has 16 clients with one each
@@ -68,7 +68,7 @@ class Steering:
 
     def apply(self, action: MarketAction, now: int) -> None:
         """Do it at `now` on the pacer's clock, between two bursts. Raises Refused; then nothing has changed."""
-        if self._pacer.ended and not isinstance(action, Reset):
+        if self._pacer.ended and not isinstance(action, Reset | Schedule):
             raise Refused("the source has ended")
         stands_at = now if self._paused_at is None else self._paused_at  # the schedule, which a pause stops
         try:
@@ -82,6 +82,9 @@ class Steering:
                     self._pacer.set_speed(action.speed, stands_at)
                 case Reset():
                     self._pacer.records.restart(action.seed)
+                    self._pacer.start(stands_at)
+                case Schedule():
+                    self._pacer.records.set_schedule(action.dt_ms, random_arrivals=action.mode == "poisson")
                     self._pacer.start(stands_at)
                 case Model():
                     self._pacer.records.set_model(action.changes)

@@ -19,7 +19,8 @@ def control(
     action: Annotated[
         str,
         typer.Argument(
-            help="pause, resume, speed X, reset [SEED], model NAME=VALUE …, costs NAME=VALUE …, "
+            help="pause, resume, speed X, reset [SEED], schedule mode=fixed|poisson dt_ms=X, "
+            "model NAME=VALUE …, costs NAME=VALUE …, "
             "order symbol=SYMBOL side=BUY|SELL qty=N type=market|limit price=X, "
             "cancel strategy=ID client_order_id=ID, kill-switch [STRATEGY], drop-feed, kill-part PART, "
             "start-part PART."

@@ -100,6 +100,16 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True, tag="reset", tag_field="a
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
 
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, tag="schedule", tag_field="action"):
+    """Begin a simulated market anew with other arrivals: a tick every `dt_ms`, or after random gaps of that mean.
+
+    It keeps them, also when it is reset.
+    """
+
+    mode: Literal["fixed", "poisson"]
+    dt_ms: Annotated[float, Meta(ge=1e-6, le=1e12)]
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, tag="model", tag_field="action"):
     """Change parameters of a simulated market's model from here on, by name."""
 
@@ -142,7 +152,7 @@ class DropFeed(msgspec.Struct, frozen=True, tag="drop_feed", tag_field="action")
 
 
 Action = KillSwitch | Cancel | Costs | PlaceOrder
-MarketAction = Pause | Resume | Speed | Reset | Model
+MarketAction = Pause | Resume | Speed | Reset | Schedule | Model
 FeedAction = DropFeed
 StrategyAction = Params | HotReload
 OperatorAction = Action | MarketAction | FeedAction | StrategyAction

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +89,14 @@ class Limit(Provider):
     def set_model(self, changes: Mapping[str, float], unsent: int = 0) -> Int64Array:
         """See Provider."""
         return self._source.set_model(changes, unsent + self._cut_off)[:unsent]
+
+    def set_schedule(self, dt_ms: float, *, random_arrivals: bool) -> None:
+        """See Provider."""
+        self._source.set_schedule(dt_ms, random_arrivals=random_arrivals)
+
+    def settings(self) -> Mapping[str, Any]:
+        """See Provider."""
+        return self._source.settings()
 
     def close(self) -> None:
         """See Provider."""

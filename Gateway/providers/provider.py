@@ -10,7 +10,7 @@ wall-clock pace, sockets or frames. Prices are integers in units of 10^-decimals
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +141,17 @@ class Provider(ABC):
         """
         raise ValueError("this market has no model")
 
+    def set_schedule(self, dt_ms: float, *, random_arrivals: bool) -> None:  # noqa: ARG002
+        """From the next `restart` on: a tick every `dt_ms`, or after random gaps of that mean.
+
+        Raises ValueError with the reason when that cannot be.
+        """
+        raise ValueError("this market is not simulated: when its ticks come is not to be chosen")
+
+    def settings(self) -> Mapping[str, Any]:
+        """What `set_model` and `set_schedule` change, as it is for what `read` returns next; empty: nothing."""
+        return {}
+
     def close(self) -> None:  # noqa: B027  # most sources own nothing
         """Release what the source holds."""
 
@@ -191,6 +202,14 @@ class Wrapper(Provider):
         values = self._source.set_model(changes, unsent + kept)
         self._kept = revised(self._kept, values[unsent:])
         return values[:unsent]
+
+    def set_schedule(self, dt_ms: float, *, random_arrivals: bool) -> None:
+        """See Provider."""
+        self._source.set_schedule(dt_ms, random_arrivals=random_arrivals)
+
+    def settings(self) -> Mapping[str, Any]:
+        """See Provider."""
+        return self._source.settings()
 
     def close(self) -> None:
         """Close the source."""

@@ -7,8 +7,9 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -78,14 +79,12 @@ class SimulatedProvider(Provider):
             raise ValueError("symbols: at least one")
         if not 0 <= start_ns < _END_NS:
             raise ValueError(f"start {start_ns!r} must be ns since 1970, before 2262")
-        if not 1e-6 <= dt_ms < math.inf:
-            raise ValueError(f"dt_ms {dt_ms!r} must be at least 0.000001")
         if limit is not None and limit < 0:
             raise ValueError(f"limit {limit!r} must not be negative")
         self._traded = tuple(symbols)
         self._start, self._parameters, self._seed, self._limit = start_ns, parameters, seed, limit
         self._correlation = correlation
-        self._dt_ns, self._random_arrivals = max(1, round(dt_ms * 1e6)), random_arrivals
+        self.set_schedule(dt_ms, random_arrivals=random_arrivals)
         self._set_series(tick_sizes or {})
         lowest, highest = _BLOCK_ROUNDS
         self._rounds = min(max(_BLOCK_TICKS // len(self.symbols), lowest), highest)
@@ -110,13 +109,29 @@ class SimulatedProvider(Provider):
         self._lowest = self._units / self._scales
         self._highest = (MAX_MANTISSA // self._units - 1) * self._units / self._scales
 
+    def set_schedule(self, dt_ms: float, *, random_arrivals: bool) -> None:
+        """See Provider."""
+        if not 1e-6 <= dt_ms < math.inf:
+            raise ValueError(f"dt_ms {dt_ms!r} must be at least 0.000001")
+        self._arrivals_of(max(1, round(dt_ms * 1e6)), random_arrivals)  # raises before anything is changed
+        self._dt_ns, self._random_arrivals = max(1, round(dt_ms * 1e6)), random_arrivals
+
+    def _arrivals_of(self, dt_ns: int, random_arrivals: bool) -> Arrivals:
+        return poisson(dt_ns, named_generator(self._seed, "arrivals")) if random_arrivals else fixed(dt_ns)
+
+    def settings(self) -> Mapping[str, Any]:
+        """See Provider: `model`, its parameters by name, `mode` and `dt_ms`."""
+        return {
+            "model": msgspec.to_builtins(self._models[0].state().parameters),
+            "mode": "poisson" if self._random_arrivals else "fixed",
+            "dt_ms": self._dt_ns / 1e6,
+        }
+
     def restart(self, seed: int | None = None) -> None:
         """See Provider. The model's parameters are those it was made with."""
         self._seed = self._seed if seed is None else seed
         self._models: list[Model] = make_models(self._parameters, self._traded, self._seed, self._correlation)
-        self._arrivals: Arrivals = fixed(self._dt_ns)
-        if self._random_arrivals:
-            self._arrivals = poisson(self._dt_ns, named_generator(self._seed, "arrivals"))
+        self._arrivals = self._arrivals_of(self._dt_ns, self._random_arrivals)
         self._last_time = self._start
         self._blocks: deque[Block] = deque()
         self._next = 0  # number of the next record to return

@@ -192,8 +192,8 @@ def test_a_change_begins_with_the_next_instant_whatever_was_read_ahead(
     assert set(levels.tolist()) == {round(1_000_000 * np.exp(0.1))}
 
 
-def everything() -> Provider:
-    source = Faults(Passes(market(dt_ms=70), loop=False), drop=0.2, jitter_ms=5, seed=1)
+def everything(source: Provider | None = None) -> Provider:
+    source = Faults(Passes(source or market(dt_ms=70), loop=False), drop=0.2, jitter_ms=5, seed=1)
     return TimeMarks(Limit(NewsProvider(source, 3, seed=1), ticks=4000))
 
 
@@ -233,9 +233,27 @@ def test_a_change_that_cannot_be_is_refused_and_nothing_has_changed(changes: dic
     assert same(concatenate([first, take(provider, 3999)]), plain)
 
 
+def test_other_arrivals_are_those_of_a_market_made_with_them() -> None:
+    changed = everything(market(dt_ms=70))
+    made_with = changed.settings()["model"]
+    assert changed.settings() == {"model": made_with, "mode": "fixed", "dt_ms": 70.0}
+    take(changed, 500)
+    changed.set_schedule(30, random_arrivals=True)
+    changed.set_model({"sigma": 3.0})
+    assert changed.settings()["model"]["sigma"] == 3.0
+    changed.restart()
+    assert same(take(changed, 3000), take(everything(market(dt_ms=30, random_arrivals=True)), 3000))
+    with pytest.raises(ValueError, match="dt_ms"):
+        changed.set_schedule(0, random_arrivals=False)
+    with pytest.raises(ValueError, match="mean time"):
+        changed.set_schedule(1e12, random_arrivals=True)
+    assert changed.settings() == {"model": made_with, "mode": "poisson", "dt_ms": 30.0}
+
+
 def test_a_source_without_a_model_says_so() -> None:
     with pytest.raises(ValueError, match="no model"):
         NewsProvider(RandomWalkProvider(["A"], START, seed=1), seed=1).set_model({"sigma": 1.0})
+    assert RandomWalkProvider(["A"], START, seed=1).settings() == {}
 
 
 def test_more_than_was_kept_cannot_be_revised() -> None:

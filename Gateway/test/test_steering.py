@@ -16,7 +16,7 @@ from Gateway.source import make_provider
 from Gateway.steering import MAX_WAITING, Refused, Steering
 from Gateway.test.feed import Running, Session, gateway, session
 from testing.harness import wait_until
-from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Speed
+from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Schedule, Speed
 from trading_lib.control_wire import encode_request
 from trading_lib.models import NS_PER_S
 from trading_lib.wire import Control, FeedDecoder, Message
@@ -133,6 +133,22 @@ def test_a_reset_begins_anew_with_an_epoch_right_after_its_mark(tmp_path: Path, 
     assert (after[: len(before)] == before[: len(after)]) is (seed is None)
 
 
+def test_other_arrivals_begin_the_market_anew_and_stay_over_a_reset(tmp_path: Path) -> None:
+    with steered(tmp_path) as (_, feed):
+        feed.request(1, Schedule(mode="poisson", dt_ms=70))
+        more(feed)
+        feed.request(2, Reset())
+        more(feed)
+    (before, after), (until, again) = split_at(feed, 1), split_at(feed, 2)
+    first = after[: len(until) - len(before)]
+    source = source_of(tmp_path)
+    source.set_schedule(70, random_arrivals=True)
+    source.restart()
+    assert again == messages_of(source, len(again))
+    source.restart()
+    assert first == messages_of(source, len(first)) and len(first) >= 300
+
+
 def test_a_model_changes_exactly_at_its_mark_also_in_a_pause(tmp_path: Path) -> None:
     changes = [{"sigma": 3.0}, {"theta": 1.0, "kappa": 5.0}]
     with steered(tmp_path) as (_, feed):
@@ -157,6 +173,7 @@ def test_a_model_changes_exactly_at_its_mark_also_in_a_pause(tmp_path: Path) -> 
         ({"provider": "random_walk"}, Model(changes={"kappa": 1.0}), "no model"),
         ({}, Model(changes={"kapa": 1.0}), "kapa"),
         ({}, Model(changes={"sigma": -1.0}), "sigma"),
+        ({"provider": "random_walk"}, Schedule(mode="fixed", dt_ms=5), "not simulated"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_reason_and_leaves_no_mark(

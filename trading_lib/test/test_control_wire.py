@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trading_lib import wire
-from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Speed
+from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Schedule, Speed
 from trading_lib.control_wire import (
     MAX_REQUEST,
     encode_refusal,
@@ -21,6 +21,11 @@ IDS = st.integers(0, 2**63 - 1)
 ACTIONS: st.SearchStrategy[MarketAction] = st.one_of(
     st.sampled_from([Pause(), Resume(), Reset()]),
     st.builds(lambda seed: Reset(seed=seed), IDS),
+    st.builds(
+        lambda mode, dt_ms: Schedule(mode=mode, dt_ms=dt_ms),
+        st.sampled_from(["fixed", "poisson"]),
+        st.floats(1e-6, 1e12),
+    ),
     st.builds(lambda speed: Speed(speed=speed), st.floats(1e-6, 1e9)),
     st.builds(
         lambda changes: Model(changes=changes), st.dictionaries(NAMES, NUMBERS, min_size=1, max_size=32)
