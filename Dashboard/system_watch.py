@@ -71,7 +71,10 @@ class SystemWatch:
                 for name, part in parts.items()
             },
             "last_orders": self.part("order_manager").get("last_orders", []),
-            "counted": [(one.part, one.what, one.reason, one.count, one.trouble) for one in counted(parts)],
+            "counted": [
+                (one.part, one.what, one.reason, one.count, one.trouble, one.meaning)
+                for one in counted(parts)
+            ],
             "histograms": histograms(parts),
         }
 

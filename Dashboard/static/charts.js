@@ -6,7 +6,7 @@ const KEPT = 20000; // points of a price
 const WINDOW = 1200; // of them in sight while following
 const SAME_SCALE = [0.5, 2]; // an indicator within these ratios of the price is drawn over it
 
-class Painter {
+export class Painter {
   constructor() {
     this.dirty = false;
     this.paints = 0;
@@ -30,10 +30,10 @@ class Painter {
   }
 }
 
-const axisStyle = () => ({ axisLine: { lineStyle: { color: color("line") } }, axisLabel: { color: color("muted"), fontSize: 10, hideOverlap: true },
+export const axisStyle = () => ({ axisLine: { lineStyle: { color: color("line") } }, axisLabel: { color: color("muted"), fontSize: 10, hideOverlap: true },
                            splitLine: { lineStyle: { color: color("line"), opacity: 0.6 } }, axisTick: { show: false } });
-const tooltipStyle = () => ({ backgroundColor: color("paper"), borderColor: color("line"), textStyle: { color: color("ink"), fontSize: 11 }, confine: true });
-const timeAxis = (extra = {}) => ({ type: "time", animation: false, ...axisStyle(), splitLine: { show: false }, ...extra });
+export const tooltipStyle = () => ({ backgroundColor: color("paper"), borderColor: color("line"), textStyle: { color: color("ink"), fontSize: 11 }, confine: true });
+export const timeAxis = (extra = {}) => ({ type: "time", animation: false, ...axisStyle(), splitLine: { show: false }, ...extra });
 
 export class PriceChart extends Painter {
   constructor(id) {
