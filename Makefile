@@ -5,19 +5,22 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
 TWO_AT_ONCE := -n 2 --dist worksteal -q
 
-.PHONY: run test test-pure chaos bench lint format clean
+.PHONY: run test test-pure chaos soak bench lint format clean
 
 run: $(VENV)/installed
 	@$(BIN)/python main.py
 
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "not chaos" $(TWO_AT_ONCE)
+	$(PYTEST) -m "not chaos and not soak" $(TWO_AT_ONCE)
 
 test-pure: $(VENV)/installed-dev
-	ALGOSIM_PURE_PYTHON=1 $(PYTEST) -m "not chaos" $(TWO_AT_ONCE)
+	ALGOSIM_PURE_PYTHON=1 $(PYTEST) -m "not chaos and not soak" $(TWO_AT_ONCE)
 
 chaos: $(VENV)/installed-dev
 	$(PYTEST) -m chaos --timeout 3600
+
+soak: $(VENV)/installed-dev
+	$(PYTEST) -m soak --timeout 7200
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python benchmarks/latency.py
