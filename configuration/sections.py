@@ -236,6 +236,7 @@ class DashboardSection(Section, frozen=True):
     hosts: Annotated[tuple[Host, ...], Meta(max_length=32)] = ()  # more names by which browsers may call it
     history_s: Annotated[float, Meta(ge=5, le=86_400)] = 7200.0  # wall time that its charts go back
     max_streams: Annotated[int, Meta(ge=1, le=10_000)] = 256  # connections to /stream
+    strategies_dir: str = "strategies"  # what its editor may write: only <this>/<name>/strategy.py
 
 
 class Config(Section, frozen=True):
