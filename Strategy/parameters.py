@@ -151,7 +151,7 @@ def presentable(params: Mapping[Any, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     room = SHOWN_BYTES
     for name, value in params.items():
-        if isinstance(name, str):
+        if isinstance(name, str) and name.isprintable():
             shown[name] = shown_value(value)
             room -= len(name) + len(msgspec.json.encode(shown[name])) + 4
             if room < 0:

@@ -149,3 +149,7 @@ def test_a_name_that_neither_file_nor_configuration_knows_is_found(parameters: P
 @given(st.dictionaries(st.text(max_size=10) | st.integers(), JSON | st.just(LOG) | st.binary(), max_size=30))
 def test_whatever_a_file_declares_can_be_shown_within_bounds(declared: dict[object, object]) -> None:
     assert len(msgspec.json.encode(presentable(declared))) <= SHOWN_BYTES + 2
+
+
+def test_a_name_that_cannot_be_written_is_not_shown() -> None:
+    assert presentable({"\udcff": 1, "window": 2}) == {"window": 2}
