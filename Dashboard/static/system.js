@@ -121,6 +121,7 @@ function fill(id, rows, empty) {
       const cell = element.cells[column];
       if (cell.textContent !== text) cell.textContent = cell.title = text;
     });
+    if (row.chosen !== undefined) Object.assign(element, { tabIndex: 0, ariaSelected: String(row.chosen) });
     if (row.note && element.dataset.note !== row.note) element.dataset.note = element.cells[1].dataset.note = row.note;
     row.classes = row.classes ?? "";
     if (element.className !== row.classes) element.className = row.classes;
@@ -208,7 +209,7 @@ function refreshLatency({ parts, histograms, uptime_s: uptime }) {
       const [counts, seconds] = own ? minute.counts(uptime, part, stage, own.counts) : [null, null];
       const told = counts ? summary(counts, own.max) : whole;
       const doubled = Object.values(parts).filter((one) => one.latency_us?.[stage]).length > 1;
-      rows.push({ key, classes: own ? `pick${key === state.stage ? " chosen" : ""}` : "whole",
+      rows.push({ key, chosen: own ? key === state.stage : undefined, classes: own ? `pick${key === state.stage ? " chosen" : ""}` : "whole",
                   cells: [doubled ? `${stage} (${part === "order_manager" ? "of orders" : "of all"})` : stage, ...PERCENTS.map((percent) => micros(told[`p${percent}`])), micros(told.max), quantity(told.n)] });
       if (key === state.stage && own) showStage(stage, counts, own.counts, seconds, told.n ? told : whole);
       if (key === "order_manager tick→order") tile("latency", told.n ? unit(told.p50) : NONE, told.n ? `p99 ${unit(told.p99)}` : "no order in a minute");
@@ -235,13 +236,15 @@ function showAll(on) {
 }
 showAll(state.all);
 countAll.addEventListener("click", () => showAll(!state.all));
-document.getElementById("stages").addEventListener("click", (event) => {
+function chooseStage(event) {
   const row = event.target.closest("tr.pick");
-  if (!row) return;
+  if (!row || (event.type === "keydown" && event.key !== "Enter" && event.key !== " ")) return;
+  event.preventDefault();
   state.stage = row.dataset.key;
   address.set("stage", state.stage);
   if (state.system) refreshLatency(state.system);
-});
+}
+for (const kind of ["click", "keydown"]) document.getElementById("stages").addEventListener(kind, chooseStage);
 document.addEventListener("keydown", (event) => {
   if (event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey) {
     if (event.key === "Escape") event.target.blur?.();
