@@ -234,6 +234,7 @@ class Frames:
             "begin": whole,
             "total": money.total(),
             "lanes": list(money.lanes.values()),
+            "ranking": money.ranking(),
             "open": list(money.open.values())[-500:],
             "open_count": len(money.open),
             "curves": {

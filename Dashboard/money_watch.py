@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from Dashboard.curve import Curve
+from runtime.leaderboard import ranked
 from trading_lib.models import MANUAL, Account
 from trading_lib.standing import Standing
 
@@ -217,6 +218,11 @@ class MoneyWatch:
             **{name: _sum_known(own, name) for name in ("trades", "wins", "open_orders", "travelling")},
             "killed": own[0]["killed"] if own and all(lane.get("killed") for lane in own) else "",
         }
+
+    def ranking(self) -> list[str]:
+        """The strategies, the best first: see `runtime.leaderboard`."""
+        rated = [lane for lane in self.lanes.values() if "drawdown" in lane]
+        return [place.strategy_id for place in ranked(rated)]
 
 
 def is_own(lane: Mapping[str, Any]) -> bool:

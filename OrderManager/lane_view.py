@@ -5,7 +5,7 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from OrderManager.lane_desk import LaneDesk
-from trading_lib.broker import Working
+from trading_lib.broker import Terms, Working
 from trading_lib.lane import WITH_LIMIT, WITH_STOP
 from trading_lib.models import Order
 from trading_lib.money import QTY_SCALE
@@ -43,8 +43,19 @@ def lane_view(desk: LaneDesk, orders: int) -> dict[str, Any]:
         "travelling": lane.travelling + len(desk.queue),
         "orders": list(islice(_orders(desk), orders)),
         "killed": lane.risk.killed,
+        "costs": _costs(lane.broker.terms),
         **desk.standing.now()._asdict(),
         **desk.tally.now(lane.epoch)._asdict(),
+    }
+
+
+def _costs(terms: Terms) -> dict[str, float]:
+    """What executions cost now, as the `costs` action names it."""
+    return {
+        "slippage_bps": terms.slippage_bps,
+        "commission_bps": terms.commission_bps,
+        "commission_fixed": terms.commission_fixed,
+        "latency_ms": terms.latency_ns / 1e6,
     }
 
 

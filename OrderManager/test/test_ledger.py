@@ -666,6 +666,7 @@ def test_the_summary_says_each_lanes_money(room: Room, market: Tape) -> None:
     assert mine["initial"] == manual["initial"] == 100_000
     assert (mine["drawdown"], mine["sharpe"], mine["step_ns"]) == (0.0, None, 1_000_000_000)
     assert (manual["drawdown"], manual["exposure"]) == (None, None)
+    assert mine["costs"].keys() == {"slippage_bps", "commission_bps", "commission_fixed", "latency_ms"}
 
 
 def test_the_summary_says_what_each_position_cost_and_how_many_trades_were_won(
@@ -767,3 +768,19 @@ def test_the_records_of_a_lane_begin_with_its_opening_and_each_commit_ends_with_
     kinds = [type(r).__name__ for r in mine]
     assert kinds[:3] == ["Opened", "Note", "Taken"]
     assert kinds[3:] == ["Report", "Report", "Account", "LaneHead"]
+
+
+def test_a_fall_between_two_accounts_is_in_the_standing_that_a_status_shows(room: Room, market: Tape) -> None:
+    market.put(10.0)
+    client = room.join("sma", number=1)
+    room.send(client, order(0, qty=100))
+    market.put(*[10.0] * 3)
+    room.send(client, 4)
+    market.put(4.0, 4.0)
+    room.send(client, 6)
+    (fallen,) = (lane for lane in room.ledger.summary(0) if lane["strategy_id"] == "sma")
+    market.put(10.0, 10.0)
+    room.send(client, 8)
+    (recovered,) = (lane for lane in room.ledger.summary(0) if lane["strategy_id"] == "sma")
+    assert fallen["drawdown"] > 0.005
+    assert recovered["drawdown"] == fallen["drawdown"]
