@@ -11,7 +11,7 @@ from OrderManager.server import Connection
 from trading_lib import order_wire
 from trading_lib.broker import NEVER
 from trading_lib.lane import Lane, Request
-from trading_lib.models import Report
+from trading_lib.models import MANUAL, Account, Report
 from trading_lib.standing import Standing
 from trading_lib.tally import Tally
 
@@ -36,6 +36,20 @@ class LaneDesk:
         self.to_acknowledge = False
         self._acknowledged_at: deque[tuple[int, RequestId]] = deque()  # once so many records are durable
         self._told: deque[tuple[int, bytes]] = deque(maxlen=REPORTS_KEPT)
+
+    def look(self) -> None:
+        """Take the lane's money as it is now into its standing, beside its accounts, which may be far apart."""
+        lane = self.lane
+        if lane.ts <= 0 or (lane.strategy_id == MANUAL and not lane.orders):
+            return  # as for accounts: nobody has traded there
+        lane.equity()  # marks every position
+        money = lane.portfolio
+        self.standing.add(
+            Account(
+                *(lane.strategy_id, lane.epoch, lane.seq, lane.ts, "interval", "", 0.0),
+                *(money.positions, *money.summary()),
+            )
+        )
 
     def begin_tape(self) -> None:
         """The tape began anew inside the run: what it says first ends the epoch of the old one."""

@@ -412,6 +412,8 @@ class Ledger:
 
     def summary(self, orders: int) -> list[dict[str, Any]]:
         """Each lane's money, standing and open orders (so many in all), as plain values."""
+        for desk in self.desks.values():
+            desk.look()
         most = orders_of_each(len(self.desks), orders)
         return [lane_view(desk, most) for desk in self.desks.values()]
 
