@@ -321,7 +321,8 @@ def test_when_the_journal_cannot_grow_orders_are_refused_loudly(tmp_path: Path) 
         durable = [records.decode(payload) for _, payload in reader.read(1_000_000)]
         reader.close()
         ids = [(r.request.cause_seq, r.request.index) for r in durable if isinstance(r, records.Taken)]
-        assert max(a for a in acknowledged if isinstance(a, tuple)) == ids[-1]  # no more, no less
+        last = max(a for a in acknowledged if isinstance(a, tuple))
+        assert (0, 0) < last <= ids[-1]  # what came with the hang-up may be unread, nothing else is told
 
 
 def test_when_a_tape_ends_its_journal_is_closed_and_the_next_run_gets_its_own(tmp_path: Path) -> None:
