@@ -28,7 +28,7 @@ def controls(desk: Desk, may_control: bool) -> None:
     with ui.element("div").classes("group"):
         raw('<h3>Market: <span id="market-state"></span></h3><div id="rate" class="number"></div>')
         if may_control:
-            _market_buttons(desk)
+            market_buttons(desk)
     if may_control:
         with ui.element("div").classes("group"):
             _kill_switch(desk)
@@ -42,7 +42,8 @@ def controls(desk: Desk, may_control: bool) -> None:
         raw('<h3>Why no trade?</h3><div id="why" class="why"></div>')
 
 
-def _market_buttons(desk: Desk) -> None:
+def market_buttons(desk: Desk) -> None:
+    """Start, pause, resume, reset, speed."""
     with ui.element("div").classes("row"):
         ui.button("Start", on_click=lambda: _start(desk)).props(
             'outline title="let the market play: from where it was paused, or once more from the beginning"'

@@ -1,0 +1,268 @@
+"""A strategy's file in the browser: choose, edit, save. What is saved runs at once, where hot reload is on."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from nicegui import ui
+
+from config import resolve
+from Dashboard.desk import Desk
+from Dashboard.pages.frame import attempt, raw
+from Dashboard.strategy_files import Changed, Refused, StrategyFiles, Text
+from trading_lib.control import HotReload
+
+LOOK_S: Final = 1.0  # so often an open page looks whether its file has changed on disk, and for errors
+TOOLTIP: Final = 400  # characters of an error
+_line: Final = re.compile(r"\bline (\d{1,7}): ")
+
+
+class Editor:
+    """One open page's editor. `may_save` false: the files are shown, and cannot be changed."""
+
+    def __init__(self, desk: Desk, may_save: bool, first: str) -> None:
+        self._desk, self._may_save = desk, may_save
+        self._files = StrategyFiles(resolve(desk.config.Dashboard.strategies_dir))
+        self._elsewhere = self._configured_elsewhere()
+        self._name = ""
+        self._known = Text("", "")  # as it was read or saved last
+        self._marked: tuple[int, str] | None = None
+        self._hot_seen = desk.system.part("strategy").get("hot_reload", True)
+        self._build(first)
+
+    @property
+    def id(self) -> int:
+        """Of the editor's element."""
+        return self._code.id
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The file that is shown, and the strategies that run it."""
+        return {"name": self._name, "runs": self._running(self._name)}
+
+    # -------------------------------------------------------------------------------------------- the files
+
+    def _configured_elsewhere(self) -> dict[str, Path]:
+        """Files that are configured and lie outside the folder: they are shown, never written."""
+        paths = {entry.id: resolve(entry.path) for entry in self._desk.config.Strategy.entries}
+        return {f"{name}: {path}": path for name, path in paths.items() if self._files.name_of(path) is None}
+
+    def _running(self, name: str) -> list[str]:
+        """The strategies that run a file."""
+        path = self._elsewhere.get(name)
+        return [
+            entry.id
+            for entry in self._desk.config.Strategy.entries
+            if (resolve(entry.path) == path if path else self._files.name_of(resolve(entry.path)) == name)
+        ]
+
+    def _options(self) -> dict[str, str]:
+        names = [*self._files.names(), *self._elsewhere]
+        names.sort(key=lambda name: not self._running(name))  # those that run come first
+        return {name: f"{name} (runs)" if self._running(name) else name for name in names}
+
+    def _read(self, name: str) -> Text:
+        if (path := self._elsewhere.get(name)) is None:
+            return self._files.read(name)
+        found = StrategyFiles(path.parent.parent)
+        if found.name_of(path) != path.parent.name:
+            raise Refused(f"{path}: not shown, a strategy's file is <folder>/<name>/strategy.py")
+        return found.read(path.parent.name)
+
+    # --------------------------------------------------------------------------------------------- elements
+
+    def _build(self, first: str) -> None:
+        options = self._options()
+        with ui.element("div").classes("toolbar"):
+            self._choice = ui.select(options, label="strategy file", on_change=self._chosen).props(
+                'dense outlined options-dense id="editor-file"'
+            )
+            if self._may_save:
+                self._save_button = ui.button("Save", on_click=self.save).props(
+                    'unelevated id="editor-save" title="Ctrl-S"'
+                )
+                ui.button("New …", on_click=self._ask_name).props('outline id="editor-new"')
+                self._hot = ui.checkbox(
+                    "hot reload",
+                    value=self._hot_seen,
+                    on_change=self._set_hot_reload,
+                ).props('dense id="hot-reload"')
+                self._hot.tooltip("whether a file that is saved runs at once")
+            raw('<span class="grow"></span><span id="editor-note" class="muted" role="status"></span>')
+        with (
+            ui.element("div").classes("conflict").props('role="alert" id="editor-conflict"') as self._conflict
+        ):
+            ui.label("This file was changed on disk meanwhile, and not by you.")
+            ui.button("Take the one on disk", on_click=self._take_theirs).props("outline dense")
+            if self._may_save:
+                ui.button("Save mine over it", on_click=self._save_over).props("outline dense")
+        self._conflict.set_visibility(False)
+        self._code = ui.codemirror(
+            language="Python", indent="    ", keymap={"Mod-s": self.save} if self._may_save else {}
+        ).classes("editor fill")
+        self._code.props('aria-label="the strategy file"')
+        if not self._may_save:
+            self._code.disable()
+        ui.timer(LOOK_S, self._look)
+        if options:
+            self._choice.value = first if first in options else next(iter(options))
+
+    def _chosen(self, event: Any) -> None:
+        self.open(event.value)
+
+    def open(self, name: str) -> None:
+        """Show a file; what was not saved of the one before is lost only if it was asked."""
+        if not name or name == self._name:
+            return
+        if self._edited and self._name:
+            self._ask_to_leave(name)
+            return
+        self._name = name
+        self._known = Text("", "")
+        self._take_theirs()
+        ui.run_javascript(f"window.algosimLab?.file({msgspec.json.encode(self.shown).decode()})")
+
+    @property
+    def _edited(self) -> bool:
+        return bool(self._known.digest) and self._code.value != self._known.source
+
+    def _note(self, text: str, bad: bool = False) -> None:
+        ui.notify(text, type="negative" if bad else "positive", position="bottom-right")
+
+    # ----------------------------------------------------------------------------------------------- saving
+
+    def save(self) -> None:
+        """Write what is in the editor, unless the file has changed meanwhile."""
+        if not self._may_save or not self._name:
+            return
+        if self._name in self._elsewhere:
+            self._note(f"not saved: it lies outside {self._files.root}", bad=True)
+            return
+        source = self._code.value
+        try:
+            digest = self._files.save(self._name, source, self._known.digest)
+        except Changed:
+            self._conflict.set_visibility(True)
+        except Refused as fault:
+            self._note(f"not saved: {fault}", bad=True)
+        else:
+            self._known = Text(source, digest)
+            self._conflict.set_visibility(False)
+            runs = self._running(self._name)
+            reloads = self._desk.system.part("strategy").get("hot_reload", True)
+            self._note(
+                "saved" + (", it takes over" if runs and reloads else "" if runs else ": it does not run yet")
+            )
+
+    def _take_theirs(self) -> None:
+        self._conflict.set_visibility(False)
+        try:
+            self._known = self._read(self._name)
+        except Refused as fault:
+            self._known = Text("", "")
+            self._code.value = f"# {fault}"
+            return
+        self._code.value = self._known.source
+        self._marked = None
+
+    def _save_over(self) -> None:
+        try:
+            theirs = self._read(self._name)
+        except Refused as fault:
+            self._note(f"not saved: {fault}", bad=True)
+            return
+        self._known = Text(self._known.source, theirs.digest)
+        self.save()
+
+    async def _set_hot_reload(self, event: Any) -> None:
+        if event.value != self._desk.system.part("strategy").get("hot_reload"):
+            await attempt(
+                self._desk.act(HotReload(on=bool(event.value))),
+                f"hot reload {'on' if event.value else 'off'}",
+            )
+
+    # --------------------------------------------------------------------------------------------- questions
+
+    def _ask_to_leave(self, name: str) -> None:
+        def leave() -> None:
+            dialog.close()
+            self._known = Text("", "")
+            self.open(name)
+
+        def stay() -> None:
+            dialog.close()
+            self._choice.value = self._name
+
+        with ui.dialog(value=True).props("persistent") as dialog, ui.card():
+            ui.label(f"{self._name} has changes that are not saved.").style("font-weight: 600")
+            with ui.row():
+                ui.button("Stay", on_click=stay).props("unelevated")
+                ui.button("Lose them", on_click=leave).props('flat id="editor-lose"')
+
+    def _ask_name(self) -> None:
+        def make() -> None:
+            try:
+                made = self._files.create(name.value or "")
+            except Refused as fault:
+                problem.text = str(fault)
+                return
+            dialog.close()
+            self._choice.set_options(self._options())
+            self._choice.value = made
+
+        with ui.dialog(value=True) as dialog, ui.card():
+            ui.label("A new strategy, from the template").style("font-weight: 600")
+            name = ui.input("name", placeholder="my_strategy").props('dense outlined autofocus id="new-name"')
+            name.on("keydown.enter", make)
+            problem = ui.label().classes("bad")
+            raw(
+                '<div class="muted">It runs once it is in the configuration: '
+                "<code>Strategy.strategies</code>, or <code>sim run NAME</code>.</div>"
+            )
+            with ui.row():
+                ui.button("Make it", on_click=make).props('unelevated id="new-make"')
+                ui.button("Leave it", on_click=dialog.close).props("flat")
+
+    # ---------------------------------------------------------------------------------------------- looking
+
+    def _look(self) -> None:
+        """Notice a change on disk, and the line that fails."""
+        if not self._name or not self._known.digest:
+            return
+        try:
+            digest = self._read(self._name).digest
+        except Refused:
+            digest = ""  # an editor is replacing it, or it is gone: saving will say so
+        if digest and digest != self._known.digest:
+            if self._edited:
+                self._conflict.set_visibility(True)
+            else:
+                self._take_theirs()
+        reloads = self._desk.system.part("strategy").get("hot_reload", self._hot_seen)
+        if self._may_save and reloads != self._hot_seen:  # somebody has switched it, here or elsewhere
+            self._hot_seen = self._hot.value = reloads
+        self._mark(self._failing())
+
+    def _failing(self) -> tuple[int, str] | None:
+        """(line, what is wrong there) of the strategies that run this file."""
+        runs = self._running(self._name)
+        for one in self._desk.system.strategies()["strategies"]:
+            text = one.get("error") or one.get("last_error") or ""
+            if one["strategy"] in runs and (found := _line.search(text)):
+                return int(found[1]), text[found.start() :][:TOOLTIP]
+        return None
+
+    def _mark(self, failing: tuple[int, str] | None) -> None:
+        if failing == self._marked:
+            return
+        self._marked = failing
+        lines = self._known.source.count("\n") + 1
+        if failing is None or failing[0] > lines:
+            self._code.decorations = []
+            self._code.line_tooltips = {}
+            return
+        line, text = failing
+        self._code.decorations = [{"kind": "line", "line": line, "class": "failing"}]
+        self._code.line_tooltips = {line: text}
+        self._code.reveal_line(line)

@@ -1,0 +1,197 @@
+// The Lab page: the market's values as they are, the strategies' states, the leaderboard, and what happens to a part that is killed.
+import { Stream, NONE, address, mounted, number, percent, post, quantity, say, setText, showState } from "/static/stream.js";
+import { dress } from "/static/editor.js";
+
+const REASONS = 8; // for no trade
+const LINES = 40; // of what happened
+const ids = window.algosim;
+await mounted(ids.editor, () => true); // the page's elements are there now
+const state = { connection: "lost", run: "", system: null, strategies: [], lanes: [], ranking: [], file: ids.file, costsOf: "all" };
+const awaited = new Map(); // of each part that was killed here: the restarts it had
+let before = null; // the Gateway's ticks in the last status, for the rate
+
+const stream = new Stream({
+  state(now) {
+    state.connection = now;
+    refreshState();
+  },
+  hello(message) {
+    state.run = message.run_id;
+    before = null;
+    awaited.clear();
+    refreshState();
+    refreshExports();
+  },
+  pnl(message) {
+    state.lanes = message.lanes;
+    state.ranking = message.ranking;
+    refreshLeaders();
+    refreshCosts();
+  },
+  strategies(message) {
+    state.strategies = message.strategies;
+    refreshStrategy();
+  },
+  system(message) {
+    state.system = message;
+    refreshState();
+    refreshMarket();
+    refreshParts();
+  },
+});
+for (const topic of ["pnl", "strategies", "system"]) stream.want(topic);
+window.algosimLab = {
+  state,
+  stream,
+  file(shown) {
+    state.file = shown;
+    address.set("file", shown.name);
+    refreshStrategy();
+  },
+  costsOf(strategy) {
+    state.costsOf = strategy;
+    refreshCosts();
+  },
+};
+mounted(ids.editor, (element) => element.editor).then(dress);
+
+// -------------------------------------------------------------------------------------- market and costs
+
+function refreshState() {
+  showState(state.connection, state.run, state.system);
+}
+
+function refreshMarket() {
+  const gateway = state.system.parts?.gateway ?? {};
+  setText("market-state", gateway.ended ? "ended" : gateway.paused ? "paused" : gateway.state === "ready" ? "playing" : gateway.state ?? "");
+  const uptime = gateway.uptime_s;
+  if (before && gateway.ticks >= before.ticks && uptime > before.uptime)
+    setText("rate", `${quantity(Math.round((gateway.ticks - before.ticks) / (uptime - before.uptime)))} ticks/s`);
+  before = gateway.ticks === undefined ? null : { ticks: gateway.ticks, uptime };
+  const market = gateway.market ?? {};
+  for (const [name, value] of Object.entries(market.model ?? {})) if (typeof value === "number") setText(`model-${name}`, quantity(value));
+  if (market.mode) setText("arrivals", market.mode === "fixed" ? `every ${quantity(market.dt_ms)} ms` : `random, ${quantity(market.dt_ms)} ms on average`);
+}
+
+// Of one strategy; of all where they differ: the values that there are.
+function refreshCosts() {
+  const lanes = state.lanes.filter((lane) => lane.costs && (state.costsOf === "all" || lane.strategy_id === state.costsOf));
+  for (const name of ["slippage_bps", "commission_bps", "commission_fixed", "latency_ms"]) {
+    const values = [...new Set(lanes.map((lane) => lane.costs[name]))].sort((a, b) => a - b);
+    if (values.length) setText(`costs-${name}`, values.length > 2 ? `${quantity(values[0])} … ${quantity(values.at(-1))}` : values.map(quantity).join(" | "));
+  }
+}
+
+// ------------------------------------------------------------------------------------------- strategies
+
+function refreshStrategy() {
+  const shown = state.strategies.filter((one) => state.file.runs.includes(one.strategy));
+  const states = shown.map((one) => {
+    const counts = [`${quantity(one.reloads)} reloads`, one.restarts ? `${quantity(one.restarts)} restarts` : "", one.errors ? `${quantity(one.errors)} errors` : ""];
+    return [`${one.strategy}: ${one.state}`, one.version ? `version ${one.version.slice(0, 8)}` : "", ...counts].filter(Boolean).join(", ");
+  });
+  if (!state.file.runs.length) states.push(`${state.file.name || "this file"} does not run: Strategy.strategies of the configuration names those that do`);
+  setText("strategy-state", states.join(" · "));
+  const errors = shown.map((one) => one.error || one.last_error).filter(Boolean);
+  setText("strategy-error", [...new Set(errors)].join(" · ").slice(0, 600));
+  refreshWhy(shown);
+}
+
+function refreshWhy(shown) {
+  const counts = new Map();
+  for (const one of shown) for (const [reason, count] of Object.entries(one.why ?? {})) counts.set(reason, (counts.get(reason) ?? 0) + count);
+  const reasons = [...counts].sort((a, b) => b[1] - a[1]).slice(0, REASONS);
+  const box = document.getElementById("why");
+  if (!reasons.length) box.textContent = shown.some((one) => one.orders) ? "it trades" : shown.length ? "no reason given" : NONE;
+  else box.replaceChildren(...reasons.flatMap(([reason, count]) => [reason, quantity(count)]).map((text) => make("span", text)));
+}
+
+function refreshLeaders() {
+  const lanes = new Map(state.lanes.map((lane) => [lane.strategy_id, lane]));
+  const rows = state.ranking.map((strategy, place) => {
+    const lane = lanes.get(strategy);
+    const growth = lane.initial > 0 ? lane.equity / lane.initial - 1 : null;
+    const cells = [String(place + 1), strategy, growth === null ? NONE : `${growth >= 0 ? "+" : "−"}${percent(Math.abs(growth), 3)}`,
+                   percent(lane.drawdown, 3), number(lane.sharpe, 1), quantity(lane.trades), number(lane.equity)];
+    const row = make("tr");
+    row.append(...cells.map((text, k) => make("td", text, k === 1 ? "" : k === 2 && growth !== null ? `num ${growth >= 0 ? "buy" : "sell"}` : "num")));
+    row.classList.toggle("chosen", state.file.runs.includes(strategy));
+    return row;
+  });
+  document.querySelector("#leaders tbody").replaceChildren(...rows);
+  document.getElementById("leaders-empty").hidden = rows.length > 0;
+}
+
+function make(tag, text = "", classes = "") {
+  return Object.assign(document.createElement(tag), { textContent: text, className: classes });
+}
+
+// ------------------------------------------------------------------------------------------------ chaos
+
+function refreshParts() {
+  for (const row of document.querySelectorAll("[data-part]")) {
+    const name = row.dataset.part;
+    const part = state.system.parts?.[name];
+    row.querySelector(".state").textContent = part?.state ?? "not started";
+    row.querySelector(".restarts").textContent = part ? quantity(part.restarts) : NONE;
+    row.querySelector(".outage").textContent = seconds(part?.outage_s);
+    row.classList.toggle("ready", part?.state === "ready");
+    row.classList.toggle("bad", Boolean(part) && part.state !== "ready");
+    row.querySelector("button").disabled = !part;
+    follow(name, part);
+  }
+}
+
+const seconds = (value) => (value === null || value === undefined ? NONE : `${number(value)} s`);
+
+// A part that was killed here: say when it is back, and how long it was gone.
+function follow(name, part) {
+  const restarts = awaited.get(name);
+  if (restarts === undefined || !part || part.restarts <= restarts || part.state !== "ready") return;
+  awaited.delete(name);
+  happened(`${name} is ready again: it was gone for ${seconds(part.outage_s)}, restart ${quantity(part.restarts)}`);
+}
+
+function happened(text) {
+  const box = document.getElementById("happened");
+  const line = make("div");
+  line.append(make("span", new Date().toLocaleTimeString([], { hour12: false }), "muted number"), make("span", text));
+  box.prepend(line);
+  while (box.children.length > LINES) box.lastChild.remove();
+}
+
+async function kill(part) {
+  awaited.set(part, state.system?.parts?.[part]?.restarts ?? 0);
+  try {
+    await post(`/api/parts/${part}/kill`, {});
+    happened(`${part} killed`);
+  } catch (fault) {
+    awaited.delete(part);
+    say(`not killed: ${fault.message}`);
+  }
+}
+
+async function dropFeed() {
+  const gaps = state.system?.parts?.orderbook?.gaps;
+  try {
+    const answer = await post("/api/control", { action: "drop_feed" });
+    happened(`feed dropped at record ${quantity(answer.seq)}: the OrderBook connects again at once; what went by meanwhile is a GAP (${quantity(gaps)} before)`);
+  } catch (fault) {
+    say(`not dropped: ${fault.message}`);
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-kill]");
+  if (button) kill(button.dataset.kill);
+  if (event.target.closest("#drop-feed")) dropFeed();
+});
+
+// ----------------------------------------------------------------------------------------------- export
+
+function refreshExports() {
+  for (const link of document.querySelectorAll("[data-export]")) {
+    if (state.run) link.href = `/api/runs/${encodeURIComponent(state.run)}/files/${link.dataset.export}`;
+    else link.removeAttribute("href");
+  }
+}
