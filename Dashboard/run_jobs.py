@@ -12,13 +12,14 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from config import ROOT
 
@@ -32,10 +33,13 @@ FRESH_S: Final = (
 )
 SAID: Final = 2000  # bytes of standard error that are kept: why it failed
 PIECE: Final = 1 << 16
+ENDING_S: Final = 0.01  # how often a process that has said everything is looked at
 WAITING: Final = "waiting"
 WORKING: Final = "working"
 DONE: Final = "done"
 FAILED: Final = "failed"
+
+COMMAND: Final = (sys.executable, "-m", "Dashboard.run_work")
 
 Key = tuple[str, ...]
 _progress: Final = re.compile(rb"^records (\d+) of (\d+)$", re.MULTILINE)
@@ -48,8 +52,8 @@ class TooMany(Exception):
 class Job:
     """One piece of work. `done` of `total` says how far it is, 0 of 0 when nobody knows; `why` why it failed."""
 
-    def __init__(self, arguments: Sequence[str], limit_s: float, stamp: object) -> None:
-        self.arguments = tuple(arguments)
+    def __init__(self, command: Sequence[str], limit_s: float, stamp: object) -> None:
+        self.command = tuple(command)
         self.limit_s = limit_s
         self.stamp = stamp
         self.state = WAITING
@@ -104,13 +108,12 @@ class Job:
 
     async def _run(self) -> tuple[int, bytes, bytes]:
         """Exit code, standard output, the end of standard error. Raises OSError, _TooLong."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "Dashboard.run_work", *self.arguments),
+        process = subprocess.Popen(  # asyncio's, when cancelled as it begins, may wait for ever
+            self.command,
             cwd=ROOT,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             process_group=0,  # a strategy's own processes are killed with it
         )
         assert process.stdout is not None
@@ -118,19 +121,26 @@ class Job:
         listening = asyncio.create_task(self._listen(process.stderr))
         try:
             result = await _whole(process.stdout)
-            return await process.wait(), result, await listening
+            said = await listening
+            while process.poll() is None:
+                await asyncio.sleep(ENDING_S)
+            return process.returncode, result, said
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            process.wait()
             listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            process.stdout.close()  # of whom nothing was read yet
+            process.stderr.close()
 
-    async def _listen(self, stream: asyncio.StreamReader) -> bytes:
+    async def _listen(self, pipe: IO[bytes]) -> bytes:
         said = b""
-        while piece := await stream.read(PIECE):
-            said = said[-SAID:] + piece
-            if found := _progress.findall(said):
-                self.done, self.total = map(int, found[-1])
+        async with aclosing(_pieces(pipe)) as pieces:
+            async for piece in pieces:
+                said = said[-SAID:] + piece
+                if found := _progress.findall(said):
+                    self.done, self.total = map(int, found[-1])
         return _progress.sub(b"", said)[-SAID:]
 
 
@@ -138,19 +148,33 @@ class _TooLong(Exception):
     """A result that nobody could show."""
 
 
-async def _whole(stream: asyncio.StreamReader) -> bytes:
+async def _whole(pipe: IO[bytes]) -> bytes:
     found = bytearray()
-    while piece := await stream.read(PIECE):
-        found += piece
-        if len(found) > MOST_RESULT:
-            raise _TooLong(f"its result is longer than {MOST_RESULT >> 20} MB")
+    async with aclosing(_pieces(pipe)) as pieces:
+        async for piece in pieces:
+            found += piece
+            if len(found) > MOST_RESULT:
+                raise _TooLong(f"its result is longer than {MOST_RESULT >> 20} MB")
     return bytes(found)
 
 
-class Jobs:
-    """The jobs of a server, by what they are of."""
+async def _pieces(pipe: IO[bytes]) -> AsyncGenerator[bytes, None]:
+    """What comes out of a pipe, as it comes; then it is closed."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    try:
+        while piece := await reader.read(PIECE):
+            yield piece
+    finally:
+        transport.close()
 
-    def __init__(self) -> None:
+
+class Jobs:
+    """The jobs of a server, by what they are of. `command` takes a job's arguments."""
+
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
+        self._command = tuple(command)
         self._jobs: OrderedDict[Key, Job] = OrderedDict()  # the one used last stands last
         self._places = asyncio.Semaphore(AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -169,7 +193,7 @@ class Jobs:
             return job
         if sum(not each.over for each in self._jobs.values()) >= MOST_WAITING + AT_ONCE:
             raise TooMany(f"{MOST_WAITING} others are waiting: ask again when they are done")
-        self._jobs[key] = job = Job(arguments, limit_s, stamp)
+        self._jobs[key] = job = Job((*self._command, *arguments), limit_s, stamp)
         self._jobs.move_to_end(key)
         task = asyncio.create_task(self._work(job))
         self._tasks.add(task)

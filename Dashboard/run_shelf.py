@@ -32,10 +32,10 @@ class RunShelf:
         self._listing: asyncio.Task[RunList] | None = None
         self._listed = 0.0
 
-    async def list(self) -> RunList:
-        """What there is. Raises OSError."""
+    async def list(self, fresh_s: float = FRESH_S) -> RunList:
+        """What there is, or was `fresh_s` ago. Raises OSError."""
         listing = self._listing
-        if listing is None or (listing.done() and time.monotonic() > self._listed + FRESH_S):
+        if listing is None or (listing.done() and time.monotonic() >= self._listed + fresh_s):
             listing = self._listing = asyncio.create_task(self._list())
         return await asyncio.shield(listing)
 

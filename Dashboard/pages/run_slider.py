@@ -65,8 +65,8 @@ def _side() -> None:
         '<h2>Market</h2><div id="at-market" class="facts"></div>'
         '<h2>Strategy</h2><div id="at-strategy" class="facts"></div>'
         '<h2>Position</h2><div id="at-position" class="facts"></div>'
-        '<h2>Indicators</h2><div id="at-indicators" class="facts"></div>'
-        '<h2>Why no trade?</h2><div id="at-why"></div></section>'
+        '<h2>Why no trade?</h2><div id="at-why"></div>'
+        '<h2>Indicators</h2><div id="at-indicators" class="facts"></div></section>'
     )
 
 

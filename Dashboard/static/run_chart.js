@@ -50,6 +50,11 @@ export class RunChart {
     return this.instants.map((instant) => [instant.seq, value(instant)]);
   }
 
+  // An epoch begins elsewhere: no line leads there.
+  broken(data) {
+    return data.flatMap((point, index) => (index && this.instants[index].epoch !== this.instants[index - 1].epoch ? [[point[0] - 0.5, null], point] : [point]));
+  }
+
   sum(instant, value) {
     const known = this.strategies.map((at) => instant.strategies[at]).filter((one) => one);
     return known.length ? known.reduce((total, one) => total + value(one), 0) : null;
@@ -91,7 +96,7 @@ export class RunChart {
   }
 
   option(prices, over, extra, position, equity) {
-    const rooms = extra.length ? [["7%", "42%"], ["52%", "11%"], ["66%", "10%"], ["79%", "15%"]] : [["7%", "51%"], ["61%", "12%"], ["76%", "18%"]];
+    const rooms = extra.length ? [["7%", "42%"], ["52%", "11%"], ["66%", "10%"], ["79%", "16%"]] : [["7%", "51%"], ["61%", "12%"], ["76%", "19%"]];
     const at = { price: 0, extra: 1, position: rooms.length - 2, equity: rooms.length - 1 };
     const names = { [at.price]: this.symbol, [at.position]: "position", [at.equity]: "equity" };
     const axis = { axisLine: { lineStyle: { color: color("line") } }, axisLabel: { color: color("muted"), fontSize: 10, hideOverlap: true }, axisTick: { show: false },
@@ -99,7 +104,7 @@ export class RunChart {
     const shades = [color("accent"), color("muted"), color("buy"), color("sell")];
     const line = (id, room, shade, name, data, more = {}) => ({ id, name, type: "line", xAxisIndex: room, yAxisIndex: room, showSymbol: false, animation: false, sampling: "lttb", data,
       itemStyle: { color: shade }, ...more, lineStyle: { width: 1.3, color: shade, ...more.lineStyle } });
-    const indicator = (room, each, index) => line(`${room} ${each.name}`, room, shades[index % 4], each.name, each.data, { lineStyle: { type: ["solid", "dashed", "dotted"][Math.floor(index / 4) % 3] } });
+    const indicator = (room, each, index) => line(`${room} ${each.name}`, room, shades[index % 4], each.name, this.broken(each.data), { lineStyle: { type: ["solid", "dashed", "dotted"][Math.floor(index / 4) % 3] } });
     const epochs = this.instants.filter((instant, index) => index && instant.epoch !== this.instants[index - 1].epoch);
     const mark = { silent: true, symbol: "none", animation: false, lineStyle: { color: color("muted"), type: "dotted" }, label: { show: true, formatter: ({ name }) => name, color: color("muted"), fontSize: 10 },
                    data: epochs.map((instant) => ({ xAxis: instant.seq, name: `epoch ${instant.epoch}` })) };
@@ -115,7 +120,7 @@ export class RunChart {
       tooltip: { trigger: "axis", renderMode: "richText", confine: true, backgroundColor: color("paper"), borderColor: color("line"), textStyle: { color: color("ink"), fontSize: 11 },
                  formatter: (params) => this.explain(params) },
       series: [
-        line("price", at.price, color("ink"), this.symbol, prices, { z: 3, markLine: mark }),
+        line("price", at.price, color("ink"), this.symbol, this.broken(prices), { z: 3, markLine: mark }),
         ...over.map((each, index) => indicator(at.price, each, index)), ...extra.map((each, index) => indicator(at.extra, each, index)),
         line("position", at.position, color("accent"), "position", position, { step: "end", sampling: undefined, areaStyle: { color: color("accent"), opacity: 0.2 } }),
         line("equity", at.equity, color("accent"), "equity", equity),

@@ -88,7 +88,7 @@ function take(found) {
   element("slider").max = found.instants.length - 1;
   for (const id of ["slider", ...Object.keys(buttons)]) element(id).disabled = false;
   chart.show(found, state.symbol, chosen());
-  go(kept ? nearest(kept) : 0);
+  go(kept ? nearest(kept) : state.live ? Infinity : 0);
 }
 
 const traded = (name) => state.found.instants.some((one) => Object.keys(one.strategies[state.found.strategies.indexOf(name)]?.positions ?? {}).length);
