@@ -4,6 +4,7 @@
   (DNS rebinding) calls us by that name, and is refused.
 - A request that names an Origin must name ours. Browsers name it with every WebSocket and with whatever could
   change something; what names none is no web page.
+- No page of ours may stand in a frame of somebody else's: a click there would be a click here.
 - From this machine everything may be done. From elsewhere, where `Dashboard.host` lets it in at all, who shows
   the token may look: by its link once (`/?token=…`, which leaves a cookie), or as `Authorization: Bearer …`.
 """
@@ -14,10 +15,10 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from config import DashboardSection
@@ -52,7 +53,7 @@ class Guard:
         elif (response := self._welcome(scope)) is not None:
             await response(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _unframed(send))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """(status, why), or None; then the scope says what may be done."""
@@ -132,6 +133,20 @@ def _is_loopback(scope: Scope) -> bool:
 def _query_token(scope: Scope) -> str:
     query: str = scope.get("query_string", b"").decode("latin-1")
     return parse_qs(query).get("token", [""])[0]
+
+
+def _unframed(send: Send) -> Send:
+    """Have every answer say in whose frames it may stand, unless it says so itself."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("content-security-policy", "frame-ancestors 'self'")
+            headers.setdefault("x-content-type-options", "nosniff")
+            headers.setdefault("referrer-policy", "same-origin")
+        await send(message)
+
+    return sending
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:

@@ -19,6 +19,18 @@ class Trace:
         self.number = 0
         self._steps: deque[list[Sample]] = deque(maxlen=STEPS)
 
+    def extend(self, names: Sequence[str]) -> bool:
+        """Whether these names are this trace's, and perhaps more: then earlier samples have none of those."""
+        known = len(self.names)
+        if list(names[:known]) != self.names:
+            return False
+        if more := list(names[known:]):
+            self.names += more
+            self.samples = [(ms, [*values, *([None] * len(more))]) for ms, values in self.samples]
+            self._steps.clear()  # who listens needs the names: it begins anew
+            self.number += 1
+        return True
+
     def add(self, samples: list[Sample]) -> None:
         """Take a status' samples, later than those before."""
         self.samples += samples
@@ -50,7 +62,7 @@ class Traces:
                 continue
             samples = _of_one_epoch([(int(ts) / 1e6, values) for ts, values in raw])
             trace = self.by_strategy.get(status["strategy"])
-            begins_anew = trace is None or trace.names != list(names)
+            begins_anew = trace is None or not trace.extend(names)
             if trace is None or begins_anew or (trace.samples and samples[-1][0] < trace.samples[-1][0]):
                 self.by_strategy[status["strategy"]] = trace = Trace(names)  # an epoch: time goes back
             last = trace.samples[-1][0] if trace.samples else float("-inf")

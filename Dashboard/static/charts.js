@@ -148,7 +148,7 @@ export class PriceChart extends Painter {
         const own = first === this.symbol;
         if (!own && rest.length) return; // of another symbol
         const data = [];
-        for (const [ms, values] of trace.samples) if (ms >= from && values[at] !== null) data.push([ms, values[at]]);
+        for (const [ms, values] of trace.samples) if (ms >= from && values[at] != null) data.push([ms, values[at]]);
         if (data.length) lines.push({ name: own ? rest.join(" ") : name, data });
       });
     }

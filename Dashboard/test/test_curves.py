@@ -74,6 +74,17 @@ def test_samples_that_were_taken_before_are_not_taken_twice() -> None:
     assert [ms for ms, _ in known.by_strategy["s"].samples] == [10.0, 20.0, 30.0]
 
 
+def test_one_more_indicator_has_no_values_before_it_was_made() -> None:
+    known = Traces()
+    known.take([status((10, 1.0))])
+    trace = known.by_strategy["s"]
+    number = trace.number
+    known.take([{"strategy": "s", "trace_names": ["SMA(5)", "EMA(9)"], "trace": [["20000000", [2.0, 3.0]]]}])
+    assert known.by_strategy["s"] is trace
+    assert trace.samples == [(10.0, [1.0, None]), (20.0, [2.0, 3.0])]
+    assert trace.after(number) is None, "who listens must learn the names"
+
+
 def test_other_indicators_are_another_trace() -> None:
     known = Traces()
     known.take([status((10, 1.0))])
