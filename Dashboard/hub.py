@@ -17,7 +17,6 @@ from Dashboard.frames import CHART, TOPICS, Frames, Place
 MAX_REQUEST: Final = 1 << 16  # bytes of a listener's message: 1,000 symbols are 26,000
 MAX_SYMBOLS: Final = 4096  # that one listener may name
 MAX_CHARTS: Final = 4  # of one listener
-DEFAULT_TOPICS: Final = ("news", "orders", "fills", "pnl")
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True):
