@@ -73,12 +73,16 @@ async function list() {
     setText("runs-count", `cannot be listed: ${fault.message}`);
     return;
   }
+  const id = state.chosen[0], before = JSON.stringify(known(id));
   state.runs = found.runs.map((run) => ({ ...run, strategies: run.strategies.join(", ") }));
   grid.setGridOption("rowData", state.runs);
   const many = found.folders > found.runs.length && found.runs.length >= 500;
   setText("runs-count", many ? `the ${found.runs.length} that changed last, of ${quantity(found.folders)} folders` : `${found.runs.length}`);
+  if (restored && state.chosen.length === 1 && JSON.stringify(known(id)) !== before) facts(id, (state.shown += 1), true);
   restore();
 }
+
+const known = (id) => state.runs.find((run) => run.id === id) ?? null;
 
 // What the address says is chosen, once its rows are there.
 let restored = false;
@@ -145,9 +149,10 @@ function choose(chosen) {
 
 const wait = () => new Promise((resolve) => setTimeout(resolve, WORK_MS));
 
-async function facts(id, shown) {
+async function facts(id, shown, quiet = false) {
   const box = document.getElementById("runs-one");
-  box.replaceChildren(make("div", { className: "muted", textContent: "…" }));
+  if (quiet && box.contains(document.activeElement)) return; // somebody is at its buttons
+  if (!quiet) box.replaceChildren(make("div", { className: "muted", textContent: "…" }));
   for (let first = true; ; first = false) {
     const response = await fetch(path(id)).catch(() => null);
     if (state.shown !== shown) return;
