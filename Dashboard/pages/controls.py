@@ -23,8 +23,8 @@ SPEEDS: Final = {
 ALL: Final = "all"
 
 
-def controls(desk: Desk, may_control: bool) -> None:
-    """The left rail. Who only looks gets the numbers without the buttons."""
+def controls(desk: Desk, may_control: bool, strategy: str) -> None:
+    """The left rail, with that strategy chosen. Who only looks gets the numbers without the buttons."""
     with ui.element("div").classes("group"):
         raw('<h3>Market: <span id="market-state"></span></h3><div id="rate" class="number"></div>')
         if may_control:
@@ -37,7 +37,7 @@ def controls(desk: Desk, may_control: bool) -> None:
             )
     with ui.element("div").classes("group wide-only"):
         raw("<h3>Strategy</h3>")
-        _strategy_choice(desk, may_control)
+        _strategy_choice(desk, may_control, strategy)
     with ui.element("div").classes("group"):
         raw('<h3>Why no trade?</h3><div id="why" class="why"></div>')
 
@@ -73,9 +73,10 @@ async def _start(desk: Desk) -> None:
         await attempt(desk.act(Resume()), "going on")
 
 
-def _strategy_choice(desk: Desk, may_control: bool) -> None:
+def _strategy_choice(desk: Desk, may_control: bool, strategy: str) -> None:
     names = [entry.id for entry in desk.config.Strategy.entries]
-    choice = ui.select([ALL, *names, MANUAL], value=ALL, label="strategy").props(
+    chosen_before = strategy if strategy in (*names, MANUAL) else ALL
+    choice = ui.select([ALL, *names, MANUAL], value=chosen_before, label="strategy").props(
         "dense outlined options-dense id=strategy-choice"
     )
     raw('<div id="strategy-state" class="muted"></div><div id="strategy-error" class="bad"></div>')
@@ -88,7 +89,7 @@ def _strategy_choice(desk: Desk, may_control: bool) -> None:
 
     choice.on_value_change(chosen)
     if form is not None and names:
-        fill_form(desk, form, names[0])
+        fill_form(desk, form, strategy if strategy in names else names[0])
 
 
 def _kill_switch(desk: Desk) -> None:

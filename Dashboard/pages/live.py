@@ -27,12 +27,12 @@ def add(desk: Desk) -> None:
     """Register the page."""
 
     @ui.page("/", title="algosim: Live")
-    def live(request: Request) -> None:
+    def live(request: Request, strategy: str = "") -> None:
         control = may_control(request)
         page_frame(desk, "/", control)
         with ui.element("main").classes("live"):
             with ui.element("section").classes("panel side").props('aria-label="controls"'):
-                controls(desk, control)
+                controls(desk, control, strategy)
             _kpis()
             ids = _price() | _tables() | _curves()
         ids |= _market()
@@ -79,9 +79,9 @@ def _curves() -> dict[str, int]:
     return made
 
 
-_STRATEGY: Final[dict[str, Any]] = {"width": 100}
+_STRATEGY: Final[dict[str, Any]] = {"width": 92}
 _SIDE: Final[dict[str, Any]] = {
-    "width": 74,
+    "width": 68,
     ":cellClass": "params => algosimCells.sideClass(params)",
     "cell": "side",
 }
@@ -89,13 +89,13 @@ _SIDE: Final[dict[str, Any]] = {
 
 def _tables() -> dict[str, int]:
     trades = [
-        column("time", "time (UTC)", width=165, cellClass="num", headerClass="num"),
+        column("time", "time (UTC)", width=162, cellClass="num", headerClass="num"),
         column("strategy", "strategy", **_STRATEGY),
         column("side", "side", **_SIDE),
-        column("qty", "quantity", "whole", width=78),
-        column("symbol", "symbol", width=76),
-        column("price", "price", "price", width=86),
-        column("commission", "cost", "cost", width=70),
+        column("qty", "quantity", "whole", width=74),
+        column("symbol", "symbol", width=70),
+        column("price", "price", "price", width=78),
+        column("commission", "cost", "cost", width=66),
         column("tag", "reason", flex=1),
     ]
     orders = [

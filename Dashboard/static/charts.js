@@ -213,10 +213,10 @@ export class PriceChart extends Painter {
     this.chart.setOption({
       animation: false, textStyle: { fontFamily: "Roboto, system-ui" },
       legend: { show: true, top: 0, right: 60, textStyle: { color: color("muted"), fontSize: 10 }, itemHeight: 8, itemWidth: 16, data: [...over, ...extra].map((each) => each.name) },
-      grid: grids.map(([top, height]) => ({ top, height, left: 8, right: 64 })),
+      grid: grids.map(([top, height]) => ({ top, height, left: 8, right: 56 })),
       xAxis: grids.map((_, at) => timeAxis({ gridIndex: at, axisLabel: { ...axisStyle().axisLabel, show: at === grids.length - 1 } })),
       yAxis: grids.map((_, at) => ({ type: "value", scale: at !== 1, position: "right", gridIndex: at, ...axisStyle(), splitNumber: at ? 2 : 5,
-        ...(at === 1 ? { name: "position", nameLocation: "middle", nameGap: 44, nameTextStyle: { color: color("muted"), fontSize: 10 } } : {}) })),
+        ...(at === 1 ? { name: "position", nameLocation: "middle", nameGap: 38, nameTextStyle: { color: color("muted"), fontSize: 10 } } : {}) })),
       dataZoom: [{ type: "inside", xAxisIndex: grids.map((_, at) => at), filterMode: "none", minValueSpan: 0.01 }],
       tooltip: { trigger: "item", ...tooltipStyle(), formatter: (params) => explain(params) },
       axisPointer: { link: [{ xAxisIndex: "all" }] },
@@ -326,16 +326,17 @@ export class CurveCharts extends Painter {
 }
 
 const BINS = 25;
-const STEPS = 240;
+const MOST_STEPS = 240;
 
 // Returns over equal stretches of event time, in basis points: how many fall into each bin.
 function spread(points) {
   if (points.length < 8) return { labels: [], counts: [], step: "" };
-  const start = points[0][0], length = (points.at(-1)[0] - start) / STEPS;
+  const steps = Math.min(MOST_STEPS, points.length - 1); // finer than what is known would only count zeros
+  const start = points[0][0], length = (points.at(-1)[0] - start) / steps;
   if (!(length > 0)) return { labels: [], counts: [], step: "" };
   const returns = [];
   let at = 0, before = points[0][1];
-  for (let step = 1; step <= STEPS; step++) {
+  for (let step = 1; step <= steps; step++) {
     while (at + 1 < points.length && points[at + 1][0] <= start + step * length) at++;
     const now = points[at][1];
     if (before > 0) returns.push(1e4 * (now / before - 1));

@@ -21,18 +21,18 @@ def on_tick(ctx: Any, tick: Tick) -> None:
         ctx.no_trade("warming up")
         return
     if tick.price < bands.lower:
-        aim = max(held, ctx.quantity)
+        aim, why = max(held, ctx.quantity), "below the lower band"
     elif tick.price > bands.upper:
-        aim = min(held, -ctx.quantity)
+        aim, why = min(held, -ctx.quantity), "above the upper band"
     else:
-        aim = 0 if held * (tick.price - bands.middle) >= 0 else held
+        aim, why = 0 if held * (tick.price - bands.middle) >= 0 else held, "over the middle"
     if aim == held:
         ctx.denied.discard(tick.symbol)
         ctx.no_trade("already in position" if held else "inside the bands")
     elif tick.symbol in ctx.denied or ctx.open_orders(tick.symbol):
         ctx.no_trade("risk denied" if tick.symbol in ctx.denied else "order on its way")
     else:  # immediately, at this price or better, or not at all (IOC)
-        ctx.place_limit_order("BUY" if aim > held else "SELL", abs(aim - held), tick.price, tif="IOC")
+        ctx.place_limit_order("BUY" if aim > held else "SELL", abs(aim - held), tick.price, why, tif="IOC")
 
 
 def on_reject(ctx: Any, report: Report) -> None:

@@ -31,7 +31,7 @@ def on_tick(ctx: Any, tick: Tick) -> None:
             ctx.no_trade("risk denied")
         else:
             ctx.denied[tick.symbol] = None
-            ctx.place_market_order(side, missing)
+            ctx.place_market_order(side, missing, tag=f"{10_000 * change:+.0f} bps")
 
 
 def on_reject(ctx: Any, report: Report) -> None:

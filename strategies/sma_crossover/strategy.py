@@ -7,6 +7,7 @@ from trading_lib.models import Tick
 
 NAME = "sma_crossover"
 PARAMS = {"fast": 10, "slow": 50, "quantity": 10}
+CROSSED = {"BUY": "fast above slow", "SELL": "fast below slow"}
 
 
 class Averages:
@@ -34,6 +35,6 @@ def on_tick(ctx: Any, tick: Tick) -> None:
         averages.side = side
         missing = ctx.quantity - ctx.position() if side == "BUY" else ctx.quantity + ctx.position()
         if missing > 0:
-            ctx.place_market_order(side, missing)
+            ctx.place_market_order(side, missing, tag=CROSSED[side])
         else:
             ctx.no_trade("already in position")
