@@ -71,8 +71,9 @@ export class RunChart {
         const name = rest.length ? rest.join(" ") : label;
         const parts = Array.isArray(value) ? value.map((part, at) => [`${name} ${at + 1}`, part]) : [[name, value]];
         for (const [part, number] of parts) {
+          if (typeof number !== "number") continue; // not warm
           if (!lines.has(part)) lines.set(part, this.instants.map((each) => [each.seq, null]));
-          if (typeof number === "number") lines.get(part)[index][1] = number;
+          lines.get(part)[index][1] = number;
         }
       }
     });
