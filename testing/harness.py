@@ -91,7 +91,7 @@ def system_config(folder: Path, **changes: Any) -> dict[str, Any]:
         "Strategy": {"shared_memory_name": name, "order_manager_port": order_port},
         "OrderManager": {"port": order_port, "events_port": events_port, "shared_memory_name": name},
         "Recorder": {"enabled": False},  # one process less, where its files are not looked at
-        "Dashboard": {"enabled": False},  # another one
+        "Dashboard": {"enabled": False, "port": free_port()},  # another one
     }
     return deep_update(tree, changes)
 

@@ -219,6 +219,7 @@ class Session:
             "PATH": path,
             "ALGOSIM_PURE_PYTHON": "1",
             "ALGOSIM_Dashboard__enabled": "false",  # one process less
+            "ALGOSIM_Dashboard__port": str(free_port()),
             "PYTHONUNBUFFERED": "1",
         }
         self._terminals: list[Terminal] = []
