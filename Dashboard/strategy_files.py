@@ -41,7 +41,7 @@ class Changed(Refused):
 
 
 class Text(NamedTuple):
-    """A file's text, and what tells it from every other."""
+    """A file's text with lines that end in a newline alone, and what tells the file from every other."""
 
     source: str
     digest: str
@@ -157,9 +157,10 @@ def _replace(folder: int, content: bytes) -> None:
 
 def _text(name: str, content: bytes) -> Text:
     try:
-        return Text(content.decode(), _digest(content))
+        source = content.decode()
     except UnicodeDecodeError as fault:
         raise Refused(f"{name}/{FILE}: not UTF-8, at byte {fault.start}") from None
+    return Text(source.replace("\r\n", "\n").replace("\r", "\n"), _digest(content))
 
 
 def _encoded(source: str) -> bytes:

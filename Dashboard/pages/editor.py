@@ -28,6 +28,7 @@ class Editor:
         self._name = ""
         self._known = Text("", "")  # as it was read or saved last
         self._marked: tuple[int, str] | None = None
+        self._told_edited = False
         self._hot_seen = desk.system.part("strategy").get("hot_reload", True)
         self._build(first)
 
@@ -87,8 +88,7 @@ class Editor:
                     "hot reload",
                     value=self._hot_seen,
                     on_change=self._set_hot_reload,
-                ).props('dense id="hot-reload"')
-                self._hot.tooltip("whether a file that is saved runs at once")
+                ).props('dense id="hot-reload" title="whether a file that is saved runs at once"')
             raw('<span class="grow"></span><span id="editor-note" class="muted" role="status"></span>')
         with (
             ui.element("div").classes("conflict").props('role="alert" id="editor-conflict"') as self._conflict
@@ -104,6 +104,7 @@ class Editor:
         self._code.props('aria-label="the strategy file"')
         if not self._may_save:
             self._code.disable()
+        self._code.on_value_change(self._tell_edited)
         ui.timer(LOOK_S, self._look)
         if options:
             self._choice.value = first if first in options else next(iter(options))
@@ -127,6 +128,12 @@ class Editor:
     def _edited(self) -> bool:
         return bool(self._known.digest) and self._code.value != self._known.source
 
+    def _tell_edited(self) -> None:
+        """Let the page say that something is not saved, and ask before it is left."""
+        if self._edited != self._told_edited:
+            self._told_edited = self._edited
+            ui.run_javascript(f"window.algosimLab?.edited({'true' if self._edited else 'false'})")
+
     def _note(self, text: str, bad: bool = False) -> None:
         ui.notify(text, type="negative" if bad else "positive", position="bottom-right")
 
@@ -148,6 +155,7 @@ class Editor:
             self._note(f"not saved: {fault}", bad=True)
         else:
             self._known = Text(source, digest)
+            self._tell_edited()
             self._conflict.set_visibility(False)
             runs = self._running(self._name)
             reloads = self._desk.system.part("strategy").get("hot_reload", True)
@@ -165,6 +173,7 @@ class Editor:
             return
         self._code.value = self._known.source
         self._marked = None
+        self._tell_edited()
 
     def _save_over(self) -> None:
         try:
@@ -213,7 +222,9 @@ class Editor:
 
         with ui.dialog(value=True) as dialog, ui.card():
             ui.label("A new strategy, from the template").style("font-weight: 600")
-            name = ui.input("name", placeholder="my_strategy").props('dense outlined autofocus id="new-name"')
+            name = ui.input("name", placeholder="my_strategy").props(
+                'dense outlined autofocus for="new-name"'
+            )
             name.on("keydown.enter", make)
             problem = ui.label().classes("bad")
             raw(

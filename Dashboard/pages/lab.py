@@ -20,7 +20,7 @@ PARTS: Final = {  # that may be killed, each with what a person should see happe
     "recorder": "the Recorder: its successor reads on from where its files end",
 }
 EXPORTS: Final = ("trades.csv", "equity.csv", "events.jsonl", "config.json", "manifest.json")
-LEADERBOARD: Final = ("", "strategy", "return", "drawdown", "Sharpe", "trades", "equity")
+LEADERBOARD: Final = ("", "strategy", "return", "drawdown", "Sharpe", "trades")
 
 
 def add(desk: Desk) -> None:
@@ -87,7 +87,8 @@ def _chaos() -> None:
         "drop the feed</button></h2>"
         '<table class="plain"><thead><tr><th scope="col">part</th><th scope="col">state</th>'
         '<th scope="col" class="num">restarts</th><th scope="col" class="num">last outage</th><th></th></tr></thead>'
-        f'<tbody>{rows}</tbody></table><div id="happened" class="happened" role="log"></div></section>'
+        f'<tbody>{rows}</tbody></table><div id="happened" class="happened" role="log">'
+        '<div class="muted">Kill a part, and see how long it is gone.</div></div></section>'
     )
 
 

@@ -13,11 +13,11 @@ from trading_lib.models import MANUAL
 
 ALL: Final = "all"
 RATES: Final = {"ou": "rates per second", "vasicek": "rates per second"}  # of the others per year
-COSTS: Final = {  # name: (what a person calls it, unit)
-    "slippage_bps": ("slippage", "bps"),
-    "commission_bps": ("commission", "bps"),
-    "commission_fixed": ("fixed", "$"),
-    "latency_ms": ("latency", "ms"),
+COSTS: Final = {  # name: what a person calls it
+    "slippage_bps": "slippage, bps",
+    "commission_bps": "commission, bps",
+    "commission_fixed": "per order, $",
+    "latency_ms": "latency, ms",
 }
 MODES: Final = {"fixed": "fixed", "poisson": "Poisson"}
 HOW: Final = "python main.py configs/ou.json"
@@ -41,11 +41,11 @@ def model_form(desk: Desk, may_control: bool) -> None:
         for key, value in known.items()
         if isinstance(value, float) and key not in parameters.STARTING
     }
-    raw(f'<h3>Model {text(name)}</h3><div class="muted">{RATES.get(name, "rates per year")}</div>')
+    raw(f'<h3>Model {text(name)}<span class="muted">, {RATES.get(name, "rates per year")}</span></h3>')
     if not changeable:
         raw("<div>What it is made of does not change while it runs.</div>")
         return
-    _form(desk, "model", {key: (key, "") for key in changeable}, changeable, _model, may_control)
+    _form(desk, "model", {key: key for key in changeable}, changeable, _model, may_control)
 
 
 def _model(changes: Mapping[str, float]) -> dict[str, object]:
@@ -73,25 +73,27 @@ def arrivals_form(desk: Desk, may_control: bool) -> None:
             modes = ui.select(MODES, value=mode, label="gaps").props(
                 'dense outlined options-dense id="arrivals-mode"'
             )
-            gap = ui.number("ms", value=dt_ms, min=0).props('dense outlined id="arrivals-ms"')
+            gap = ui.number("ms", value=dt_ms, min=0).props('dense outlined for="arrivals-ms"')
 
-        async def begin() -> None:
-            action = {"action": "schedule", "mode": modes.value, "dt_ms": gap.value}
-            await _have_done(desk, action, f"begun anew, {MODES[modes.value]} gaps")
+            async def begin() -> None:
+                action = {"action": "schedule", "mode": modes.value, "dt_ms": gap.value}
+                await _have_done(desk, action, f"begun anew, {MODES[modes.value]} gaps")
 
-        ui.button("Begin anew with these", on_click=begin).props('outline id="arrivals-apply"')
+            ui.button("Anew", on_click=begin).props(
+                'outline id="arrivals-apply" title="begin the market anew with these arrivals: a new epoch"'
+            )
     raw("<h3>Seed</h3>")
     with ui.element("div").classes("row"):
         hidden = desk.config.run.hide_seed
         seed = ui.number("seed", value=None if hidden else desk.config.run.seed, min=0, precision=0).props(
-            'dense outlined id="seed"'
+            'dense outlined for="seed"'
         )
 
         async def anew() -> None:
             whole = int(seed.value) if seed.value is not None else None
             await _have_done(desk, {"action": "reset", "seed": whole}, "begun anew")
 
-        ui.button("Begin anew", on_click=anew).props(
+        ui.button("Anew", on_click=anew).props(
             'outline id="seed-apply" title="the market from its first record: a new epoch"'
         )
 
@@ -116,7 +118,7 @@ def costs_form(desk: Desk, may_control: bool) -> None:
 def _form(
     desk: Desk,
     kind: str,
-    names: Mapping[str, tuple[str, str]],
+    names: Mapping[str, str],
     known: Mapping[str, float],
     make: Callable[[Mapping[str, float]], Mapping[str, object]],
     may_control: bool,
@@ -124,12 +126,10 @@ def _form(
     """A row for each value: its name, a field, and what it is now (the script writes that)."""
     fields: dict[str, ui.number] = {}
     with ui.element("div").classes("values"):
-        for key, (name, unit) in names.items():
+        for key, name in names.items():
             raw(f'<label for="{kind}-{key}-field">{text(name)}</label>')
             if may_control:
-                fields[key] = ui.number(placeholder="new").props(
-                    f'dense outlined for="{kind}-{key}-field" suffix="{unit}"'
-                )
+                fields[key] = ui.number().props(f'dense outlined for="{kind}-{key}-field"')
             raw(f'<span class="number" id="{kind}-{key}" title="now">{known[key]:g}</span>')
     if not may_control:
         return
@@ -137,9 +137,9 @@ def _form(
     async def apply() -> None:
         changes = {key: field.value for key, field in fields.items() if field.value is not None}
         if not changes:
-            ui.notify("enter what is to change; the right column is how it is now", position="bottom-right")
+            ui.notify("enter what is to change; beside it stands how it is now", position="bottom-right")
             return
-        said = ", ".join(f"{names[key][0]} = {value:g}" for key, value in changes.items())
+        said = ", ".join(f"{names[key]} = {value:g}" for key, value in changes.items())
         if await _have_done(desk, make(changes), said):
             for field in fields.values():
                 field.value = None

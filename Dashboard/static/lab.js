@@ -48,6 +48,10 @@ window.algosimLab = {
     address.set("file", shown.name);
     refreshStrategy();
   },
+  edited(on) {
+    state.edited = on;
+    setText("editor-note", on ? "not saved" : "");
+  },
   costsOf(strategy) {
     state.costsOf = strategy;
     refreshCosts();
@@ -112,7 +116,7 @@ function refreshLeaders() {
     const lane = lanes.get(strategy);
     const growth = lane.initial > 0 ? lane.equity / lane.initial - 1 : null;
     const cells = [String(place + 1), strategy, growth === null ? NONE : `${growth >= 0 ? "+" : "−"}${percent(Math.abs(growth), 3)}`,
-                   percent(lane.drawdown, 3), number(lane.sharpe, 1), quantity(lane.trades), number(lane.equity)];
+                   percent(lane.drawdown, 3), number(lane.sharpe, 1), quantity(lane.trades)];
     const row = make("tr");
     row.append(...cells.map((text, k) => make("td", text, k === 1 ? "" : k === 2 && growth !== null ? `num ${growth >= 0 ? "buy" : "sell"}` : "num")));
     row.classList.toggle("chosen", state.file.runs.includes(strategy));
@@ -154,6 +158,7 @@ function follow(name, part) {
 
 function happened(text) {
   const box = document.getElementById("happened");
+  box.querySelector(":scope > .muted")?.remove(); // the invitation
   const line = make("div");
   line.append(make("span", new Date().toLocaleTimeString([], { hour12: false }), "muted number"), make("span", text));
   box.prepend(line);
@@ -186,6 +191,8 @@ document.addEventListener("click", (event) => {
   if (button) kill(button.dataset.kill);
   if (event.target.closest("#drop-feed")) dropFeed();
 });
+
+window.addEventListener("beforeunload", (event) => state.edited && event.preventDefault());
 
 // ----------------------------------------------------------------------------------------------- export
 

@@ -51,6 +51,15 @@ def test_what_is_saved_is_what_is_read(root: Path) -> None:
     assert files.names() == ["momentum", "zigzag"]
 
 
+def test_a_line_ends_in_a_newline_alone(root: Path) -> None:
+    (root / "momentum" / FILE).write_bytes(b"a\r\nb\rc\n")
+    files = StrategyFiles(root)
+    text = files.read("momentum")
+    assert text.source == "a\nb\nc\n"
+    files.save("momentum", text.source, text.digest)
+    assert (root / "momentum" / FILE).read_bytes() == b"a\nb\nc\n"
+
+
 def test_a_file_keeps_its_mode(root: Path) -> None:
     files = StrategyFiles(root)
     (root / "momentum" / FILE).chmod(0o640)
