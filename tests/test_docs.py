@@ -219,7 +219,7 @@ class Session:
             "PATH": path,
             "ALGOSIM_PURE_PYTHON": "1",
             "ALGOSIM_Dashboard__enabled": "false",  # one process less
-            "ALGOSIM_Dashboard__port": str(free_port()),
+            "ALGOSIM_Dashboard__port": self._instead["8080"],
             "PYTHONUNBUFFERED": "1",
         }
         self._terminals: list[Terminal] = []
