@@ -14,7 +14,7 @@ import msgspec
 
 from config import Config, ConfigError, load_config
 from OrderManager.journal import JournalError
-from Recorder.manifest import NAME
+from Recorder.manifest import EVALUATION, NAME, read
 from Recorder.process import NICENESS
 from Recorder.recording import MB, Recording, RecordingInUse
 from Recorder.refilling import NotRefilled, refilled
@@ -53,7 +53,8 @@ def make_report(folder: Path, *, page: bool = True) -> Path:
     if disk.f_bavail * disk.f_frsize < config.Recorder.min_free_mb * MB:
         raise NotARun(f"{folder}: less than Recorder.min_free_mb = {config.Recorder.min_free_mb} MB are free")
     try:
-        finish(folder, config)
+        if not read(folder).get(EVALUATION):
+            finish(folder, config)
     except RecordingInUse as fault:
         print(f"{fault}: the report is of what there is so far", file=sys.stderr)
     if not page:

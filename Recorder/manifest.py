@@ -32,6 +32,7 @@ from Recorder.writers import replace_file
 from runtime.versions import Version
 
 NAME: Final = "manifest.json"
+EVALUATION: Final = "evaluation"  # a key of what an evaluation wrote: nothing of it is unfinished
 HAS_LANES: Final = ("strategy", "order_manager")  # parts that must come to the tape's end
 LIBRARIES: Final = ("numpy", "numba", "msgspec", "pandas")
 

@@ -26,7 +26,7 @@ from Recorder.tape_file import Records, TapeFile
 from trading_lib.metrics import DAY_NS
 from trading_lib.models import Kind
 
-SIGN: Final = "evaluation"  # a key of the manifest: what an evaluation has written, another one may replace
+SIGN: Final = manifest.EVALUATION  # what an evaluation has written, another one may replace
 OWN: Final = (
     "*.csv",
     "*.jsonl",

@@ -17,6 +17,7 @@ from lab import evaluate
 from lab.artefacts import NotEmpty
 from lab.evaluation import Progress
 from lab.test.live import CROSSOVER, KINDS
+from Recorder.make_report import make_report
 from testing.harness import ROOT
 from trading_lib.strategy_file import StrategyError
 
@@ -243,3 +244,10 @@ def test_epochs_of_a_file_close_what_is_held() -> None:
 def test_a_parameter_that_no_strategy_knows_is_refused_with_what_was_meant() -> None:
     with pytest.raises(ConfigError, match=r"no strategy here has a parameter fastt: .*fast"):
         evaluate(CROSSOVER["path"], "data/market_data-1.csv", params={"fastt": 3})
+
+
+def test_a_report_written_later_leaves_what_an_evaluation_wrote_as_it_is(tmp_path: Path) -> None:
+    folder = walk(tmp_path / "out")
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert make_report(folder) == folder / "report.html"
+    assert {path: path.read_bytes() for path in before} == before
