@@ -55,7 +55,7 @@ _LEVELS: Final = {  # name: (help, key of every part, factor to base units)
     "algosim_resident_memory_bytes": ("Memory of a part and its workers.", "rss_bytes", 1.0),
     "algosim_uptime_seconds": ("Since a part's last start.", "uptime_s", 1.0),
 }
-_COUNTS: Final = {  # tables of a status: (metric, label)
+COUNTS: Final = {  # tables of a status: (metric, label)
     "rejected": ("algosim_rejected", "reason"),
     "rows_rejected": ("algosim_rows_rejected", "reason"),
     "denials": ("algosim_orders_denied", "reason"),
@@ -154,11 +154,11 @@ def _processes(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
 def _counts(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     found: dict[str, CounterMetricFamily] = {
         name: CounterMetricFamily(name, _COUNT_HELP[name], labels=["part", label])
-        for name, label in _COUNTS.values()
+        for name, label in COUNTS.values()
     }
     for one in counted(parts):
-        if one.what in _COUNTS:
-            found[_COUNTS[one.what][0]].add_metric([one.part, one.reason], one.count)
+        if one.what in COUNTS:
+            found[COUNTS[one.what][0]].add_metric([one.part, one.reason], one.count)
         else:
             _single(found, one).add_metric([one.part], one.count)
     yield from found.values()

@@ -5,6 +5,7 @@ with ports and segment names of its own. A comment on the line before a fence sa
 
     <!-- no-test: reason -->               it is not run
     <!-- test: system -->                  beside a running system (`python main.py`)
+    <!-- test: system; dashboard -->       … with its dashboard
     <!-- test: until TEXT -->              with Ctrl-C once it has printed TEXT
     <!-- test: terminals; until TEXT -->   each line in a terminal of its own, then Ctrl-C in all
     <!-- save as: PATH -->                 not by itself: it is a file of the blocks after it
@@ -218,12 +219,12 @@ class Session:
         self._env = os.environ | {
             "PATH": path,
             "ALGOSIM_PURE_PYTHON": "1",
-            "ALGOSIM_Dashboard__enabled": "false",  # one process less
             "ALGOSIM_Dashboard__port": self._instead["8080"],
             "PYTHONUNBUFFERED": "1",
         }
         self._terminals: list[Terminal] = []
         self._system: Terminal | None = None
+        self._has_dashboard = False
         self.printed = ""
 
     def adapted(self, text: str) -> str:
@@ -237,7 +238,8 @@ class Session:
     def open(self, command: list[str]) -> Terminal:
         """A new terminal."""
         output = self._outputs / f"terminal-{len(self._terminals)}"
-        terminal = Terminal(command, self.folder, self._env, output)
+        env = self._env | {"ALGOSIM_Dashboard__enabled": str(self._has_dashboard).lower()}
+        terminal = Terminal(command, self.folder, env, output)
         self._terminals.append(terminal)
         return terminal
 
@@ -249,7 +251,7 @@ class Session:
 
     def run(self, block: Block) -> None:
         """Run a block; fails where it fails."""
-        self._want_system("system" in block.options)
+        self._want_system("system" in block.options, "dashboard" in block.options)
         code = self.adapted(block.code)
         if block.language == "python":
             commands = [[sys.executable, "-c", code]]
@@ -286,18 +288,20 @@ class Session:
             fault.add_note("\n".join(terminal.printed for terminal in terminals))
             raise
 
-    def _want_system(self, wanted: bool) -> None:
-        if wanted and self._system is None:
-            system = self._system = self.open([sys.executable, "main.py"])
-            wait_until(
-                lambda: re.search(r"ticks [1-9]", system.printed) or system.exit_code is not None,
-                "the first ticks of the system",
-            )
-            assert system.exit_code is None, system.printed
-        elif not wanted and self._system is not None:
+    def _want_system(self, wanted: bool, dashboard: bool = False) -> None:
+        if self._system is not None and (not wanted or dashboard != self._has_dashboard):
             self._system.ctrl_c()
             assert self._system.wait() == 0, self._system.printed
             self._system = None
+        self._has_dashboard = dashboard  # one process less where nobody looks
+        if wanted and self._system is None:
+            system = self._system = self.open([sys.executable, "main.py"])
+            started = r"dashboard: http(?s:.)*ticks [1-9]" if dashboard else r"ticks [1-9]"
+            wait_until(
+                lambda: re.search(started, system.printed) or system.exit_code is not None,
+                "the first ticks of the system",
+            )
+            assert system.exit_code is None, system.printed
 
     def close(self) -> None:
         """Stop the system; nothing may be left."""
@@ -345,7 +349,7 @@ def test_every_block_is_marked_as_this_test_understands_it() -> None:
             assert block.language == "text", block.where
         elif block.language == "json":
             assert block.marker == "save as", f"{block.where}: a configuration is saved and used"
-        known = ("system", "terminals")
+        known = ("system", "dashboard", "terminals")
         assert all(o in known or o.startswith("until ") for o in block.options), (
             f"{block.where}: {block.options}"
         )

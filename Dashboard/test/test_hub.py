@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from Dashboard.market_watch import MarketWatch, NewsItem
 from Dashboard.money_watch import MoneyWatch
 from Dashboard.system_watch import SystemWatch
 from Dashboard.test.statuses import status
-from testing.harness import free_port, segment_name, wait_until
+from testing.harness import ROOT, free_port, segment_name, wait_until
 
 Message = dict[str, Any]
 MOST_FRAMES = 5000  # of 70 KB each: more than any kernel keeps for a connection
@@ -362,3 +363,11 @@ def test_a_status_is_told_once_to_each(stage: Stage) -> None:
     assert ["orderbook", "gaps", "", 1, True] in [row[:5] for row in told["counted"]]
     assert told["histograms"]["order_manager"]["tick→order"]["max"] == 2_500_000
     assert "histograms" not in told["parts"]["order_manager"]
+
+
+def test_the_topics_that_the_docs_list_are_those_there_are() -> None:
+    page = (
+        (ROOT / "docs" / "DASHBOARD.md").read_text().partition("| topic | snapshot |")[2].partition("\n\n")[0]
+    )
+    listed = re.findall(r"^\| `([a-z.]+)`", page, re.MULTILINE)
+    assert sorted(listed) == sorted([*TOPICS, "hello", "heartbeat", "error"])

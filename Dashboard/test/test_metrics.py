@@ -1,18 +1,25 @@
 """/metrics: what a Prometheus server reads there."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from config import parse_config
-from Dashboard.counted import MOST_REASONS
+from Dashboard import metrics
+from Dashboard.counted import MOST_REASONS, NUMBERS, OF_EVERY_PART
 from Dashboard.desk import Desk
 from Dashboard.metrics import MOST_STRATEGIES, MOST_SYMBOLS, exposition
 from Dashboard.test.statuses import histogram, status
-from testing.harness import segment_name
+from testing.harness import ROOT, segment_name
 
+NOT_NAMED = {  # in the docs: what ARCHITECTURE.md's counters are called here, and what explains itself
+    *(f"algosim_{name}_total" for names in (*NUMBERS.values(), OF_EVERY_PART) for name in names),
+    "algosim_positions_not_shown",
+}
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -123,3 +130,15 @@ def test_the_number_of_series_is_bounded_whatever_the_run_is_made_of(desk: Desk)
     assert by_name["algosim_equity"] == MOST_STRATEGIES
     assert by_name["algosim_orders_refused_total"] == MOST_REASONS + 1
     assert value(found, "algosim_positions_not_shown") == 5000 * MOST_STRATEGIES - MOST_SYMBOLS
+
+
+def test_every_metric_that_the_docs_name_is_there(desk: Desk) -> None:
+    desk.system.take(status(gateway={"rows_rejected": {"no price": 1}}))
+    desk.money.take_lanes([lane("sma_news")])
+    desk.market.symbols, desk.market.prices = ("AAPL",), np.full(1, 1.5)
+    page = (ROOT / "docs" / "DASHBOARD.md").read_text().partition("## Metrics")[2].partition("## Bounds")[0]
+    named = set(re.findall(r"`(algosim_\w+)`", page))
+    there = {name for name, _ in samples(desk)} | {"algosim_latency_seconds"}
+    tables = {f"{name}_total" for name, _ in metrics.COUNTS.values()}  # there with their first count
+    assert len(named) > 30 and named <= there | tables
+    assert {name for name in there if not name.startswith("algosim_latency")} - named <= NOT_NAMED
