@@ -76,8 +76,8 @@ class Editor:
     def _build(self, first: str) -> None:
         options = self._options()
         with ui.element("div").classes("toolbar"):
-            self._choice = ui.select(options, label="strategy file", on_change=self._chosen).props(
-                'dense outlined options-dense id="editor-file"'
+            self._choice = ui.select(options, on_change=self._chosen).props(
+                'dense outlined options-dense id="editor-file" aria-label="strategy file"'
             )
             if self._may_save:
                 self._save_button = ui.button("Save", on_click=self.save).props(

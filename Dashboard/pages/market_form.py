@@ -79,7 +79,7 @@ def arrivals_form(desk: Desk, may_control: bool) -> None:
                 action = {"action": "schedule", "mode": modes.value, "dt_ms": gap.value}
                 await _have_done(desk, action, f"begun anew, {MODES[modes.value]} gaps")
 
-            ui.button("Anew", on_click=begin).props(
+            ui.button("Reset", on_click=begin).props(
                 'outline id="arrivals-apply" title="begin the market anew with these arrivals: a new epoch"'
             )
     raw("<h3>Seed</h3>")
@@ -93,7 +93,7 @@ def arrivals_form(desk: Desk, may_control: bool) -> None:
             whole = int(seed.value) if seed.value is not None else None
             await _have_done(desk, {"action": "reset", "seed": whole}, "begun anew")
 
-        ui.button("Anew", on_click=anew).props(
+        ui.button("Reset", on_click=anew).props(
             'outline id="seed-apply" title="the market from its first record: a new epoch"'
         )
 
@@ -125,7 +125,7 @@ def _form(
 ) -> None:
     """A row for each value: its name, a field, and what it is now (the script writes that)."""
     fields: dict[str, ui.number] = {}
-    with ui.element("div").classes("values"):
+    with ui.element("div").classes("values" if may_control else "values shown"):
         for key, name in names.items():
             raw(f'<label for="{kind}-{key}-field">{text(name)}</label>')
             if may_control:

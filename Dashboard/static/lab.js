@@ -47,6 +47,7 @@ window.algosimLab = {
     state.file = shown;
     address.set("file", shown.name);
     refreshStrategy();
+    refreshLeaders();
   },
   edited(on) {
     state.edited = on;
@@ -112,19 +113,26 @@ function refreshWhy(shown) {
 
 function refreshLeaders() {
   const lanes = new Map(state.lanes.map((lane) => [lane.strategy_id, lane]));
-  const rows = state.ranking.map((strategy, place) => {
-    const lane = lanes.get(strategy);
-    const growth = lane.initial > 0 ? lane.equity / lane.initial - 1 : null;
-    const cells = [String(place + 1), strategy, growth === null ? NONE : `${growth >= 0 ? "+" : "−"}${percent(Math.abs(growth), 3)}`,
+  const growths = state.ranking.map((strategy) => growthOf(lanes.get(strategy)));
+  const table = state.ranking.map((strategy, place) => {
+    const lane = lanes.get(strategy), growth = growths[place];
+    return [String(place + 1), strategy, growth === null ? NONE : `${growth >= 0 ? "+" : "−"}${percent(Math.abs(growth), 3)}`,
                    percent(lane.drawdown, 3), number(lane.sharpe, 1), quantity(lane.trades)];
+  });
+  const now = JSON.stringify([table, state.file.runs]);
+  if (now === state.leaders) return;
+  state.leaders = now;
+  const rows = table.map((cells, place) => {
     const row = make("tr");
-    row.append(...cells.map((text, k) => make("td", text, k === 1 ? "" : k === 2 && growth !== null ? `num ${growth >= 0 ? "buy" : "sell"}` : "num")));
-    row.classList.toggle("chosen", state.file.runs.includes(strategy));
+    row.append(...cells.map((text, k) => make("td", text, k === 1 ? "" : k === 2 && growths[place] !== null ? `num ${growths[place] >= 0 ? "buy" : "sell"}` : "num")));
+    row.classList.toggle("chosen", state.file.runs.includes(cells[1]));
     return row;
   });
   document.querySelector("#leaders tbody").replaceChildren(...rows);
   document.getElementById("leaders-empty").hidden = rows.length > 0;
 }
+
+const growthOf = (lane) => (lane.initial > 0 ? lane.equity / lane.initial - 1 : null);
 
 function make(tag, text = "", classes = "") {
   return Object.assign(document.createElement(tag), { textContent: text, className: classes });
