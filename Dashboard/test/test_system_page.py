@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from Dashboard.test.browser import Dashboard, OpenPage, browser, dashboard, needs_browser
 from runtime import status_socket
 from testing.harness import wait_until
+from trading_lib.histogram import Histogram
 
 PARTS = ["orderbook", "order_manager", "strategy", "gateway", "recorder", "dashboard"]
 pytestmark = needs_browser
@@ -76,6 +78,37 @@ def test_rates_disk_and_latencies_are_those_of_the_run(page: Any, system: Dashbo
     assert "stage=gateway" in page.url
     page.reload()
     page.wait_for_selector("#stages tr.chosen:has-text('due→sent')")
+
+
+def test_percentiles_in_the_page_are_those_of_the_library(page: Any) -> None:
+    rng = np.random.default_rng(5)
+    before, after = Histogram(), Histogram()
+    for value in rng.lognormal(11, 3, 4000).astype(np.int64).tolist():
+        before.record(value)
+        after.record(value)
+    grown = Histogram()
+    for value in [0, 1, 2047, 2048, 1 << 40, *rng.lognormal(12, 2, 3000).astype(np.int64).tolist()]:
+        after.record(value)
+        grown.record(value)
+    found = page.evaluate(
+        """async ([before, after]) => {
+            const { Minute, summary } = await import("/static/latency.js");
+            const minute = new Minute();
+            minute.take(10, { part: { stage: before } });
+            minute.take(70, { part: { stage: after } });
+            const [counts, seconds] = minute.counts(70, "part", "stage", after.counts);
+            const anew = minute.counts(70, "part", "stage", { 5: 1 });
+            return [summary(after.counts, after.max), summary(counts), seconds, anew];
+        }""",
+        [before.to_dict(), after.to_dict()],
+    )
+    for own, ours in ((found[0], after), (found[1], grown)):
+        assert own["n"] == ours.total
+        for percent in (50, 90, 99, 99.9):
+            edge = ours.percentile(percent)
+            assert edge is not None and own[f"p{percent}"] == edge / 1000
+    assert found[2] == 60
+    assert found[3] == [{"5": 1}, None], "a part that begins anew has only what it has counted since"
 
 
 def test_what_is_rejected_is_counted_by_reason_and_explained(page: Any, system: Dashboard) -> None:
