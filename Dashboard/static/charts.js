@@ -46,7 +46,12 @@ export class PriceChart extends Painter {
     this.clear();
     mounted(id, (element) => element.chart).then((element) => {
       this.chart = element.chart;
-      this.chart.on("datazoom", () => this.follow(false));
+      this.chart.on("datazoom", () => {
+        const { startValue, endValue } = this.chart.getOption().dataZoom[0];
+        this.zoom = [startValue, endValue]; // in event time: as the axis grows, what is in sight stays
+        this.follow(false);
+        this.touch();
+      });
       this.touch();
     });
   }
@@ -135,8 +140,7 @@ export class PriceChart extends Painter {
     const last = this.ms.length - 1;
     if (last < 0) return [0, 0];
     if (this.following) return [this.ms[Math.max(0, last - WINDOW)], this.ms[last]];
-    const zoom = this.chart.getOption().dataZoom?.[0];
-    return zoom?.startValue === undefined ? [this.ms[0], this.ms[last]] : [zoom.startValue, zoom.endValue];
+    return this.zoom;
   }
 
   indicators(from) {
@@ -188,10 +192,10 @@ export class PriceChart extends Painter {
     if (!this.styled || this.shape !== `${over.length} ${extra.length}`) this.lay(over, extra);
     this.chart.setOption({
       xAxis: [0, 1, ...(extra.length ? [2] : [])].map(() => (this.following ? { min: from, max: until } : { min: null, max: null })),
-      dataZoom: this.following ? [{ startValue: from, endValue: until }] : undefined,
+      dataZoom: [{ startValue: from, endValue: until }],
       series: [
         { id: "price", data: line }, { id: "buys", data: marker("BUY") }, { id: "sells", data: marker("SELL") }, { id: "news", data: news },
-        { id: "position", data: this.position(start, until) },
+        { id: "position", data: this.position(start, this.ms.at(-1) ?? until) },
         ...over.map((each, at) => ({ id: `over${at}`, name: each.name, data: each.data })),
         ...extra.map((each, at) => ({ id: `extra${at}`, name: each.name, data: each.data })),
       ],

@@ -222,7 +222,10 @@ for (const name of ["trades", "open", "positions"]) {
     grids[name] = element.api;
     if (name === "trades") allTrades();
     else if (state.money) refreshMoney();
-    if (name === "open") element.api.addEventListener("cellClicked", (event) => event.colDef.field === "cancel" && ids.mayControl && cancel(event.data));
+    if (name !== "open" || !ids.mayControl) return;
+    const onCancel = (event) => event.colDef.field === "cancel" && cancel(event.data);
+    element.api.addEventListener("cellClicked", onCancel);
+    element.api.addEventListener("cellKeyDown", (event) => event.event.key === "Enter" && onCancel(event));
   });
 }
 

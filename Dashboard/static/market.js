@@ -15,6 +15,7 @@ export class MarketTable {
       this.api = element.api;
       this.api.updateGridOptions({ rowData: [...this.rows.values()] });
       this.api.addEventListener("rowClicked", (event) => onChoose(event.data.symbol));
+      this.api.addEventListener("cellKeyDown", ({ event, data }) => event.key === "Enter" && onChoose(data.symbol));
       this.restore();
     });
     this.onChoose = onChoose;

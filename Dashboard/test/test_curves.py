@@ -14,7 +14,7 @@ def test_a_full_curve_keeps_its_lowest_its_highest_its_first_order_and_its_last_
         line.add(at * 1_000_000, 500.0 if at == 7_001 else -3.0 if at == 9_002 else float(at % 97))
     values = [value for _, value in line.points]
     assert len(values) <= curve.CAPACITY
-    assert (max(values), min(values)) == (500.0, -3.0)
+    assert sorted(values)[:: len(values) - 1] == [-3.0, 500.0]
     assert line.points[-1] == (20_000.0, 20_000 % 97)
     assert [ms for ms, _ in line.points] == sorted({ms for ms, _ in line.points})
 

@@ -97,6 +97,27 @@ def test_the_table_is_searched_and_enter_opens_the_first(page: Any) -> None:
     wait_until(lambda: text(page, "#chart-symbol") == "IBM")
 
 
+IN_SIGHT = """(({ startValue, endValue }) => [startValue, endValue])(
+  algosimLive.charts.price.chart.getOption().dataZoom[0])"""
+
+
+def test_a_zoomed_chart_stays_where_it_is_until_it_follows_again(page: Any) -> None:
+    changes(page, "#chart-last")
+    before = page.evaluate(IN_SIGHT)
+    page.locator(".price canvas").hover()
+    page.mouse.wheel(0, -400)
+    page.locator("#follow[aria-pressed=false]").wait_for()
+    zoomed = page.evaluate(IN_SIGHT)
+    assert before[0] < zoomed[0] < zoomed[1] < before[1] + 1e12
+    for _ in range(3):
+        changes(page, "#clock")
+        changes(page, "#chart-last")
+    assert page.evaluate(IN_SIGHT) == zoomed
+    page.keyboard.press("f")
+    page.locator("#follow[aria-pressed=true]").wait_for()
+    wait_until(lambda: page.evaluate(IN_SIGHT)[1] > zoomed[1])
+
+
 def test_pause_holds_the_clock_and_resume_lets_it_go(page: Any) -> None:
     page.get_by_role("button", name="Pause").click()
     notified(page, "paused")
