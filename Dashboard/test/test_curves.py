@@ -15,7 +15,7 @@ def test_a_full_curve_keeps_its_lowest_its_highest_its_first_order_and_its_last_
     values = [value for _, value in line.points]
     assert 0.4 < len(values) / curve.CAPACITY <= 1
     assert sorted(values)[:: len(values) - 1] == [-3.0, 500.0]
-    assert line.points[-1] == (20_000.0, 20_000 % 97)
+    assert line.points[-1] == (20_000.0, float(20_000 % 97))
     assert [ms for ms, _ in line.points] == sorted({ms for ms, _ in line.points})
 
 
