@@ -1,13 +1,16 @@
 """The last minutes of a run as its statuses tell them, for who opens a page now: rates and latencies."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 RATES_KEPT: Final = 600  # statuses come once a second: ten minutes
 SNAPSHOT_S: Final = 5.0  # between two of the latency histograms that are kept
 MINUTE_S: Final = 60.0
+GROUP: Final = (
+    16  # neighbouring buckets that browsers get as one: 1.6 % resolution, and a message of 20 KB, not 270
+)
 COUNTED: Final = {"ticks": ("orderbook", "ticks"), "orders": ("order_manager", "orders")}
 
 Histograms = Mapping[str, Mapping[str, Any]]  # by part and stage, as trading_lib.histogram writes them
@@ -36,7 +39,7 @@ class Recent:
             at, {name: parts.get(part, {}).get(key, 0) for name, (part, key) in COUNTED.items()}
         )
         if not self._snapshots or at - self._snapshots[-1][0] >= SNAPSHOT_S:
-            self._snapshots.append((at, histograms(parts)))
+            self._snapshots.append((at, coarse_histograms(parts)))
         while len(self._snapshots) > 1 and at - self._snapshots[1][0] >= MINUTE_S:
             self._snapshots.popleft()
 
@@ -57,3 +60,21 @@ class Recent:
 def histograms(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The latency histograms of the parts that have any, by part and stage."""
     return {name: part["histograms"] for name, part in parts.items() if "histograms" in part}
+
+
+def coarse_histograms(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The same for browsers: GROUP buckets are counted in their last one, so that nothing is understated."""
+    return {
+        name: {
+            stage: {"counts": _grouped(plain["counts"]), "max": plain["max"]}
+            for stage, plain in stages.items()
+        }
+        for name, stages in histograms(parts).items()
+    }
+
+
+def _grouped(counts: Mapping[str, int]) -> Counter[str]:
+    grouped: Counter[str] = Counter()
+    for bucket, count in counts.items():
+        grouped[str(int(bucket) | GROUP - 1)] += count
+    return grouped

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from Dashboard.counted import counted
-from Dashboard.recent import Recent, histograms
+from Dashboard.recent import Recent, coarse_histograms
 from Dashboard.traces import Traces
 
 HEAVY: Final = ("histograms", "strategies", "lanes", "prices", "last_orders")  # of a part, told elsewhere
@@ -75,7 +75,7 @@ class SystemWatch:
                 (one.part, one.what, one.reason, one.count, one.trouble, one.meaning)
                 for one in counted(parts)
             ],
-            "histograms": histograms(parts),
+            "histograms": coarse_histograms(parts),
         }
 
     def strategies(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 // Latency histograms as the parts send them: what happened in the last minute, percentiles, and a picture.
 //
-// Buckets are those of trading_lib/histogram.py: one each below 2048 ns, above 1024 in every power of two.
+// Buckets are those of trading_lib/histogram.py: one each below 2048 ns, above 1024 in every power of two; what
+// the server sends has sixteen of them counted in the last of each.
 import { color, mounted, number, quantity } from "/static/stream.js";
 import { Painter, axisStyle, tooltipStyle } from "/static/charts.js";
 
@@ -28,7 +29,7 @@ function since(counts, before) {
   return anew ? null : grown;
 }
 
-// Of counts: how many, the percentiles and the largest, in µs (never understated; at most 0.1 % over).
+// Of counts: how many, the percentiles and the largest, in µs (never understated).
 export function summary(counts, largest = Infinity) {
   const rows = edges(counts);
   const n = rows.reduce((sum, row) => sum + row[1], 0);

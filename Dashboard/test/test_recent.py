@@ -1,7 +1,11 @@
 """The last minutes: bounded, and unmoved by restarts."""
 
-from Dashboard.recent import MINUTE_S, RATES_KEPT, SNAPSHOT_S, Recent
-from Dashboard.test.statuses import status
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Dashboard.recent import GROUP, MINUTE_S, RATES_KEPT, SNAPSHOT_S, Recent, coarse_histograms
+from Dashboard.test.statuses import histogram, status
+from trading_lib.histogram import Histogram
 
 
 def test_rates_are_counts_over_the_time_between_two_statuses() -> None:
@@ -27,6 +31,18 @@ def test_a_minute_of_histograms_is_kept_and_ten_of_rates() -> None:
     assert times[-1] - times[0] >= MINUTE_S - SNAPSHOT_S and 1999 - times[0] >= MINUTE_S
     assert len(times) <= MINUTE_S / SNAPSHOT_S + 2 and len(recent.rates) == RATES_KEPT
     assert recent.snapshots()[0]["histograms"]["order_manager"]["tick→order"]["counts"]
+
+
+@given(st.lists(st.integers(0, 1 << 45), min_size=1, max_size=200), st.sampled_from([50, 90, 99, 99.9]))
+def test_what_browsers_get_is_never_understated_and_at_most_a_little_over(
+    values: list[int], percent: float
+) -> None:
+    parts = status(order_manager={"histograms": {"tick→order": histogram(*values)}})["parts"]
+    exact = Histogram.from_dict(histogram(*values))
+    coarse = Histogram.from_dict(coarse_histograms(parts)["order_manager"]["tick→order"])
+    true, told = exact.percentile(percent), coarse.percentile(percent)
+    assert true is not None and told is not None and coarse.total == exact.total
+    assert true <= told <= true * 1.016 + GROUP
 
 
 def test_nothing_is_known_before_the_first_status() -> None:
