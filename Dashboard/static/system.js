@@ -5,6 +5,7 @@ import { LatencyChart, Minute, PERCENTS, summary, unit } from "/static/latency.j
 import { LogTail } from "/static/logs.js";
 
 const GREW_MS = 5000; // a count that has grown is marked for so long
+const WAITING = "waiting for main.py’s status …";
 const RATES = 600; // statuses in the charts of rates: ten minutes
 const ids = window.algosim;
 await mounted(ids.latency, () => true); // the page's elements are there now
@@ -147,10 +148,10 @@ function refreshParts({ parts }) {
     cells: [name, part.state, part.pid ? String(part.pid) : NONE, `${number(part.cpu_percent, 0)} %`, bytes(part.rss_bytes), quantity(part.restarts), duration(part.uptime_s),
             part.lag === undefined ? NONE : quantity(part.lag), part.stopped || part.broken || part.message || ""],
   }));
-  fill("parts", rows, "waiting for main.py’s status …");
+  fill("parts", rows, WAITING);
 }
 
-function refreshCounted({ counted }) {
+function refreshCounted({ counted, parts }) {
   const now = performance.now();
   const rows = [];
   for (const [part, what, reason, count, trouble, meaning] of counted) {
@@ -161,7 +162,7 @@ function refreshCounted({ counted }) {
     const fresh = now - grown.get(key)[1] < GREW_MS;
     rows.push({ key, classes: `${trouble ? "trouble" : ""}${fresh ? " grew" : ""}`, cells: [part, name(what, reason), quantity(count)], note: meaning });
   }
-  fill("counted", rows, "Nothing was dropped, missed or rejected.");
+  fill("counted", rows, Object.keys(parts).length ? "Nothing was dropped, missed or rejected." : WAITING);
 }
 
 const WORDS = { rows_rejected: "rejected", denials: "denied", asked_kills: "killed on request", counters: "", event_counters: "", ledger_counters: "" };
@@ -190,6 +191,7 @@ function tile(key, value, note = "") {
 
 function refreshTiles({ parts, counted }) {
   const { strategy = {}, orderbook = {}, dashboard = {} } = parts;
+  if (!Object.keys(parts).length) return ["lag", "gaps", "rejected", "disk", "listeners"].forEach((key) => tile(key, NONE));
   tile("lag", strategy.lag === undefined ? NONE : `${quantity(strategy.lag)} rec.`, strategy.lag_ms === undefined ? "" : `${number(strategy.lag_ms, 1)} ms`);
   tile("gaps", quantity(orderbook.gaps), `${quantity(orderbook.missed)} records`);
   const rejected = counted.filter(([, what]) => ["rejected", "rows_rejected", "denials", "refused"].includes(what));
@@ -214,7 +216,7 @@ function refreshLatency({ parts, histograms, uptime_s: uptime }) {
       if (key === state.stage && own) showStage(stage, counts, own.counts, seconds, told.n ? told : whole);
       if (key === "order_manager tick→order") tile("latency", told.n ? unit(told.p50) : NONE, told.n ? `p99 ${unit(told.p99)}` : "no order in a minute");
     }
-  fill("stages", rows, "No tick has come this far yet.");
+  fill("stages", rows, Object.keys(parts).length ? "No tick has come this far yet." : WAITING);
 }
 
 function showStage(stage, recent, whole, seconds, marks) {
