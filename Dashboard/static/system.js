@@ -122,7 +122,7 @@ function fill(id, rows, empty) {
       const cell = element.cells[column];
       if (cell.textContent !== text) cell.textContent = cell.title = text;
     });
-    if (row.chosen !== undefined) Object.assign(element, { tabIndex: 0, ariaSelected: String(row.chosen) });
+    if (row.chosen !== undefined) Object.assign(element, { tabIndex: 0, ariaCurrent: String(row.chosen) });
     if (row.note && element.dataset.note !== row.note) element.dataset.note = element.cells[1].dataset.note = row.note;
     row.classes = row.classes ?? "";
     if (element.className !== row.classes) element.className = row.classes;
