@@ -38,6 +38,7 @@ NUMBERS: Final = {  # by part, what it counts and what that means
     },
     "dashboard": {
         "missed": "records that were overwritten before this dashboard had looked at them",
+        "events_missed": "the OrderManager's events while its line was cut: orders and fills that Live does not list",
     },
 }
 OF_EVERY_PART: Final = {

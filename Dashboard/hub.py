@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any, Final
 
 import msgspec
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from Dashboard.frames import CHART, TOPICS, Frames, Place
 
@@ -71,37 +71,50 @@ class Hub:
         await websocket.accept()
         self.counters["connected"] += 1
         self._places[websocket] = place = Place()
-        sender = asyncio.create_task(self._send(websocket, place))
+        tasks = [
+            asyncio.create_task(self._send(websocket, place)),
+            asyncio.create_task(self._receive(websocket, place)),
+        ]
         try:
-            await self._receive(websocket, place)
-        except (WebSocketDisconnect, RuntimeError):  # RuntimeError: closed by our own side meanwhile
-            pass
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sender.cancel()
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
             del self._places[websocket]
             self.counters["disconnected"] += 1
             self.counters["frames missed"] += place.missed
-            await asyncio.gather(sender, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception) and not _has_gone(end, websocket):
+                raise end
 
     async def _send(self, websocket: WebSocket, place: Place) -> None:
-        try:
-            while True:
-                event = self._next
-                if self._frames.number > place.frame:
-                    for message in self._frames.since(place):
-                        await websocket.send_text(message.decode())
-                await event.wait()
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            return  # it has gone: the receiving side knows
+        while True:
+            event = self._next
+            if self._frames.number > place.frame:
+                for message in list(
+                    self._frames.since(place)
+                ):  # all of one frame: the next one is made meanwhile
+                    await websocket.send_text(message.decode())
+            await event.wait()
 
     async def _receive(self, websocket: WebSocket, place: Place) -> None:
         while True:
-            text = await websocket.receive_text()
+            message = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
             try:
-                _apply(text, place)
+                _apply(message.get("text") or "", place)
             except BadRequest as fault:
                 self.counters["rejected: bad request"] += 1
                 await websocket.send_text(_error(str(fault)))
+
+
+def _has_gone(fault: Exception, websocket: WebSocket) -> bool:
+    """Whether a fault only says that the connection is no more, whoever has ended it."""
+    if isinstance(fault, RuntimeError):
+        return WebSocketState.DISCONNECTED in (websocket.client_state, websocket.application_state)
+    return isinstance(fault, WebSocketDisconnect | OSError)
 
 
 def _apply(text: str, place: Place) -> None:

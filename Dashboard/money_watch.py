@@ -55,7 +55,7 @@ class MoneyWatch:
         self.fills = Ring()
         self.open: dict[tuple[str, str], Event] = {}
         self.curves: dict[str, Curve] = {}
-        self.counts: Counter[str] = Counter()
+        self.missed = 0  # events that came while nobody listened: fills and orders that are not shown
         self._details: dict[tuple[str, str], Event] = {}
         self._standing = Standing()
         self._marked: dict[str, tuple[int, int]] = {}  # strategy: epoch and time of its last account
@@ -70,6 +70,8 @@ class MoneyWatch:
         kind, seq = event["type"], event["seq"]
         if kind != "snapshot" and seq <= self._seq:
             return  # a stream that began again tells some of it twice
+        if kind == "snapshot" and self._seq >= 0:
+            self.missed += max(0, seq - self._seq)
         self._seq = max(self._seq, seq)
         if kind == "snapshot":
             self._snapshot(event["lanes"])
@@ -93,8 +95,6 @@ class MoneyWatch:
             self._report(event)
         elif kind == "account":
             self._account(event)
-        elif kind == "note":
-            self.counts[f"note: {event['what']}"] += 1
 
     def _snapshot(self, lanes: Sequence[Mapping[str, Any]]) -> None:
         self.open = {
@@ -163,8 +163,6 @@ class MoneyWatch:
             self.open.pop(key, None)
         if event["last_qty"]:
             self.fills.add(_fill_row(event, row))
-        if event["status"] == "Rejected":
-            self.counts[f"rejected: {event['reason'].partition(':')[0]}"] += 1
         self.orders.add(row)
         self.version += 1
 

@@ -87,6 +87,7 @@ def _status(desk: Desk) -> dict[str, Any]:
         "encoded": desk.frames.encoded,
         "lag": desk.market.lag,
         "missed": desk.market.missed,
+        "events_missed": desk.money.missed,
         "runs_free_bytes": disk.free if disk else None,
         "runs_total_bytes": disk.total if disk else None,
         "counters": dict(desk.hub.counters),
