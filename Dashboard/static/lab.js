@@ -1,5 +1,6 @@
 // The Lab page: the market's values as they are, the strategies' states, the leaderboard, and what happens to a part that is killed.
 import { Stream, NONE, address, mounted, number, percent, post, quantity, say, setText, showState } from "/static/stream.js";
+import { showMarket } from "/static/steering.js";
 import { dress } from "/static/editor.js";
 
 const REASONS = 8; // for no trade
@@ -8,7 +9,6 @@ const ids = window.algosim;
 await mounted(ids.editor, () => true); // the page's elements are there now
 const state = { connection: "lost", run: "", system: null, strategies: [], lanes: [], ranking: [], file: ids.file, costsOf: "all" };
 const awaited = new Map(); // of each part that was killed here: the restarts it had
-let before = null; // the Gateway's ticks in the last status, for the rate
 
 const stream = new Stream({
   state(now) {
@@ -17,7 +17,6 @@ const stream = new Stream({
   },
   hello(message) {
     state.run = message.run_id;
-    before = null;
     awaited.clear();
     refreshState();
     refreshExports();
@@ -68,11 +67,7 @@ function refreshState() {
 
 function refreshMarket() {
   const gateway = state.system.parts?.gateway ?? {};
-  setText("market-state", gateway.ended ? "ended" : gateway.paused ? "paused" : gateway.state === "ready" ? "playing" : gateway.state ?? "");
-  const uptime = gateway.uptime_s;
-  if (before && gateway.ticks >= before.ticks && uptime > before.uptime)
-    setText("rate", `${quantity(Math.round((gateway.ticks - before.ticks) / (uptime - before.uptime)))} ticks/s`);
-  before = gateway.ticks === undefined ? null : { ticks: gateway.ticks, uptime };
+  showMarket(gateway);
   const market = gateway.market ?? {};
   for (const [name, value] of Object.entries(market.model ?? {})) if (typeof value === "number") setText(`model-${name}`, quantity(value));
   if (market.mode) setText("arrivals", market.mode === "fixed" ? `every ${quantity(market.dt_ms)} ms` : `random, ${quantity(market.dt_ms)} ms on average`);

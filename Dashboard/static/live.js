@@ -2,6 +2,7 @@
 import { Stream, NONE, address, color, fromNs, mounted, number, percent, post, price, quantity, say, setText, showState, when } from "/static/stream.js";
 import { PriceChart, CurveCharts } from "/static/charts.js";
 import { MarketTable } from "/static/market.js";
+import { showMarket } from "/static/steering.js";
 
 const MOST_TRADES = 300;
 const ids = window.algosim;
@@ -62,7 +63,7 @@ const stream = new Stream({
   system(message) {
     state.system = message;
     refreshState();
-    refreshControls();
+    showMarket(message.parts.gateway ?? {});
   },
 });
 for (const topic of ["prices.tick", "news", "fills", "pnl", "indicators", "strategies", "system"]) stream.want(topic);
@@ -144,18 +145,6 @@ function refreshWhy() {
   if (!lines.length) box.textContent = one.orders ? "it trades" : "no reason given";
   setText("strategy-state", `${one.strategy}: ${one.state}${one.version ? `, version ${one.version.slice(0, 8)}` : ""}`);
   setText("strategy-error", error ? error.split("\n").slice(-1)[0].slice(0, 160) : "");
-}
-
-function refreshControls() {
-  const gateway = state.system?.parts?.gateway ?? {};
-  const rate = Object.values(state.system?.parts ?? {}).length ? gateway.ticks : null;
-  const now = performance.now();
-  if (state.ticksAt && rate !== null && rate >= state.ticks && now > state.ticksAt)
-    setText("rate", `${quantity(Math.round(((rate - state.ticks) * 1000) / (now - state.ticksAt)))} ticks/s`);
-  state.ticks = rate;
-  state.ticksAt = now;
-  setText("market-state", gateway.ended ? "ended" : gateway.paused ? "paused" : gateway.state === "ready" ? "playing" : gateway.state ?? "");
-  document.body.classList.toggle("paused", Boolean(gateway.paused));
 }
 
 // ------------------------------------------------------------------------------------------ the tables
