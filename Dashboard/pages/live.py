@@ -149,7 +149,7 @@ def _tables() -> dict[str, int]:
 def _market() -> dict[str, int]:
     columns = [
         column("symbol", "symbol", minWidth=90, flex=1),
-        column("last", "last", "price", width=95, enableCellChangeFlash=True),
+        column("last", "last", "price", width=95, **{":cellClassRules": "algosimCells.tint"}),
         column(
             "change",
             "change",
@@ -175,4 +175,4 @@ def _market() -> dict[str, int]:
                 'dense outlined aria-label="find a symbol"'
             ).classes("fill market-filter")
             raw('<button class="cell-button" data-drawer="market" aria-label="close">close</button>')
-        return {"market": grid(columns, "symbol", cellFlashDuration=250, cellFadeDuration=250).id}
+        return {"market": grid(columns, "symbol").id}

@@ -1,5 +1,5 @@
 // The Live page: whatever moves on it comes over /stream and is applied here. NiceGUI has made the elements.
-import { Stream, NONE, address, color, fromNs, mounted, number, percent, post, price, quantity, say, setText, showState, when } from "/static/stream.js";
+import { Stream, NONE, address, fromNs, mounted, number, percent, post, price, quantity, say, setText, showState, when } from "/static/stream.js";
 import { PriceChart, CurveCharts } from "/static/charts.js";
 import { MarketTable } from "/static/market.js";
 import { showMarket } from "/static/steering.js";

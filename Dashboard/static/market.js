@@ -66,11 +66,14 @@ export class MarketTable {
     for (const [symbol, last, change, rate, sentiment] of rows) {
       const row = this.rows.get(symbol);
       if (row) {
-        if (row.last !== last) row.moved = now;
+        if (row.last !== last) {
+          row.moved = now;
+          row.direction = Math.sign(last - row.last);
+        }
         Object.assign(row, { last, change, rate, sentiment });
         this.dirty.add(row);
       } else {
-        const made = { symbol, last, change, rate, sentiment, moved: now, age: 0, spark: [] };
+        const made = { symbol, last, change, rate, sentiment, moved: now, direction: 0, age: 0, spark: [] };
         this.rows.set(symbol, made);
         fresh.push(made);
       }
@@ -91,10 +94,16 @@ export class MarketTable {
     }
   }
 
-  // Once a second: all of them.
+  // Once a second: all of them. What has not moved meanwhile is not tinted any more.
   second() {
     const now = Date.now();
+    const resting = [];
     for (const row of this.rows.values()) {
+      if (row.direction && now - row.moved >= ALL_MS) {
+        row.direction = 0;
+        const node = this.api?.getRowNode(row.symbol);
+        if (node) resting.push(node);
+      }
       row.spark.push(row.last);
       if (row.spark.length > POINTS) row.spark.shift();
       const age = Math.floor((now - row.moved) / 1000);
@@ -104,6 +113,7 @@ export class MarketTable {
       }
     }
     if (this.visible) this.refresh();
+    if (resting.length) this.api.refreshCells({ rowNodes: resting, columns: ["last"], force: true });
   }
 
   refresh() {
@@ -125,6 +135,7 @@ window.algosimCells = {
   side: (params) => (params.value === "BUY" ? "▲ BUY" : "▼ SELL"),
   sideClass: (params) => (params.value === "BUY" ? "buy" : "sell"),
   signClass: (params) => (params.value > 0 ? "num buy" : params.value < 0 ? "num sell" : "num"),
+  tint: { up: (params) => params.data.direction > 0, down: (params) => params.data.direction < 0 },
   spark(params) {
     const values = (params.data.spark ?? []).filter((value) => value !== null);
     if (values.length < 2) return "";
