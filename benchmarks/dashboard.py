@@ -1,6 +1,6 @@
 """The dashboard beside a busy market: how late it paints, what it costs, and whether orders feel it.
 
-    python -m benchmarks.dashboard [--rounds 7] [--seconds 10] [--no-browser]
+    python -m benchmarks.dashboard [--rounds 7] [--seconds 10] [--brief]
 
 - Painted: 100,000 ticks/s over 1,000 symbols, a headless Chromium that shows Live and its market table. Each
   change of one cell is timed after the frame that painted it, and its price looked for on the tape: the newest
@@ -13,14 +13,13 @@
 import argparse
 import contextlib
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +37,7 @@ RATE: Final = 100_000
 SYMBOLS: Final = tuple(f"S{number:04d}" for number in range(1000))
 WATCHED: Final = SYMBOLS[0]
 EFFECT_RATE: Final = 10_000
+COUNTS: Final = (0, 1, 10, 100)  # of listeners
 CHROMIUM: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -104,6 +104,23 @@ class Effect(msgspec.Struct, frozen=True):
     def ratio(self) -> float:
         """With over without."""
         return self.with_it / self.without
+
+
+class DashboardFigures(msgspec.Struct, frozen=True):
+    """All of it; `painted` None where there is no browser."""
+
+    painted: Painted | None
+    costs: list[Cost]
+    effects: list[Effect]
+
+    @property
+    def effect(self) -> float | None:
+        """tick→order p99 with a dashboard over without, the median of the rounds."""
+        return statistics.median(one.ratio for one in self.effects) if self.effects else None
+
+    def cpu_percent(self, listeners: int) -> float | None:
+        """With so many listeners."""
+        return next((one.cpu_percent for one in self.costs if one.listeners == listeners), None)
 
 
 def market(rate: float) -> dict[str, Any]:
@@ -241,13 +258,13 @@ def listeners(url: str, count: int, seconds: float, *options: str) -> Iterator["
             process.stdout.close()
 
 
-def costs(seconds: float, say: Callable[[str], None]) -> list[Cost]:
-    """With 1, 10 and 100 listeners, the last of which reads nothing."""
+def costs(seconds: float, say: Callable[[str], None], counts: Sequence[int] = COUNTS) -> list[Cost]:
+    """With so many listeners; of 100 the last reads nothing."""
     found = []
     with System(market(RATE), parts=WITH) as system:
         system.start()
         url = _url(system).replace("http", "ws") + "/stream"
-        for count in (0, 1, 10, 100):
+        for count in counts:
             options = ("--stuck",) if count == 100 else ()
             with listeners(url, count, seconds + 3, *options) as process:
                 system.sleep(2)
@@ -305,9 +322,13 @@ def _half(own: bool, seconds: float, warm_s: float) -> float:
     return float(p99)
 
 
-def ratio(found: list[Effect]) -> float:
-    """The median over the rounds."""
-    return statistics.median(one.ratio for one in found)
+def measure(
+    seconds: float, rounds: int, warm_s: float, say: Callable[[str], None], *, thorough: bool = True
+) -> DashboardFigures:
+    """All of it; `thorough`: with a browser, if there is one, and with each number of listeners."""
+    seen = painted(seconds, say) if thorough and shutil.which("chromium") else None
+    counts = COUNTS if thorough else COUNTS[1:2]
+    return DashboardFigures(seen, costs(seconds, say, counts), effects(rounds, seconds, warm_s, say))
 
 
 if __name__ == "__main__":
@@ -315,13 +336,9 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--brief", action="store_true")
     given = parser.parse_args()
-    print(f"load before: {os.getloadavg()}")
-    if not given.no_browser:
-        painted(given.seconds, print)
-    costs(given.seconds, print)
-    print(
-        f"effect on tick→order p99: median ratio {ratio(effects(given.rounds, given.seconds, 3.0, print)):.2f}"
-    )
+    print(f"load before: {load()}")
+    figures = measure(given.seconds, given.rounds, 3.0, print, thorough=not given.brief)
+    print(f"tick→order p99 with a dashboard over without, median: {figures.effect:.2f}")

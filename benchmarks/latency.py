@@ -22,6 +22,7 @@ import msgspec
 
 from benchmarks import (
     classroom,
+    dashboard,
     journal,
     lifecycle,
     memory,
@@ -163,6 +164,15 @@ def measure_lab(found: Results, say: Say) -> None:
     say(f"{found.classroom.strategies} strategies: {found.classroom.cpu_percent} % of one core")
 
 
+def measure_dashboard(found: Results, say: Say) -> None:
+    """What a browser sees, and what that costs."""
+    settings = found.settings
+    quick = settings.orders_rounds == 1
+    found.dashboard = dashboard.measure(
+        1.0 if quick else 6.0, settings.slow_rounds, settings.warm_s, say, thorough=not quick
+    )
+
+
 PARTS: Final[dict[str, Callable[[Results, Say], None]]] = {
     "memory": measure_memory,
     "pipeline": measure_pipeline,
@@ -177,6 +187,7 @@ PARTS: Final[dict[str, Callable[[Results, Say], None]]] = {
     "journal": measure_journal,
     "orders": measure_orders,
     "lab": measure_lab,
+    "dashboard": measure_dashboard,
 }
 
 

@@ -56,6 +56,7 @@ def render(found: Results) -> str:
         _recording(found),
         _journal(found),
         _orders(found),
+        _dashboard(found),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -336,3 +337,36 @@ def _orders(found: Results) -> str:
 
 def _list(values: Iterable[float], decimals: int) -> str:
     return ", ".join(f"{value:,.{decimals}f}" for value in values)
+
+
+def _dashboard(found: Results) -> str:
+    figures = found.dashboard
+    if figures is None:
+        return ""
+    text = "## The dashboard\n\n1,000 symbols at 100,000 ticks/s.\n\n"
+    if (seen := figures.painted) is not None:
+        rows = [
+            ("tick in the book → painted, p50", f"{seen.p50:.0f} ms of {len(seen.ms)} changes of a cell"),
+            ("table, chart", f"{seen.table_per_s:g}/s, {seen.chart_per_s:g}/s"),
+            ("while scrolling", f"{seen.scroll_fps:g} frames/s"),
+            ("the dashboard's CPU meanwhile", f"{seen.cpu_percent:g} % of a core"),
+            ("load average, with the browser", _loads(seen.load)),
+        ]
+        text += table(("one visible headless Chromium", "measured"), rows) + "\n\n"
+    costs = [
+        (
+            str(one.listeners),
+            f"{one.cpu_percent:g}",
+            f"{one.rss_mb:g}",
+            f"{one.messages_per_s:,.0f}",
+            f"{one.oldest_ms:,.0f}",
+        )
+        for one in figures.costs
+    ]
+    heading = ("listeners of /stream", "% of a core", "MB", "messages/s", "oldest frame on arrival, ms")
+    text += table(heading, costs) + "\n\nOf the 100 one reads nothing.\n\n"
+    effects = [
+        (str(number), _us(one.without), _us(one.with_it), f"{one.ratio:.2f}")
+        for number, one in enumerate(figures.effects, 1)
+    ]
+    return text + table(("round, 10,000 ticks/s", "p99 without, µs", "p99 with, µs", "ratio"), effects)

@@ -7,6 +7,7 @@ import msgspec
 
 from benchmarks import recording, slow_clients, throughput
 from benchmarks.classroom import Classroom, Reloads
+from benchmarks.dashboard import DashboardFigures
 from benchmarks.journal import TARGET_PER_COMMIT, JournalFigures
 from benchmarks.lifecycle import Idle
 from benchmarks.memory import Memory
@@ -79,6 +80,7 @@ class Results(msgspec.Struct):
     ledger_recovery: RecoveryFigures | None = None
     reloads: Reloads | None = None
     classroom: Classroom | None = None
+    dashboard: DashboardFigures | None = None
 
     def summary(self, pipeline: str, rate: int, stage: str = TOTAL) -> dict[str, float | None]:
         """µs of one stage, medians over the rounds; None where nothing was measured."""
@@ -135,7 +137,24 @@ def targets(found: Results) -> list[Target]:
     rows.append(_row("idle system, all processes", "< 2 % of a core", _unit(idle, "%"), idle, under=2))
     first_s = max(found.first_order_s, default=None)
     rows.append(_row("start to first order, warm", "≤ 5 s", _unit(first_s, "s"), first_s, below=5))
-    return [*rows, *_money_targets(found), *_lab_targets(found)]
+    return [*rows, *_money_targets(found), *_lab_targets(found), *_dashboard_targets(found)]
+
+
+def _dashboard_targets(found: Results) -> Iterable[Target]:
+    figures = found.dashboard
+    seen = figures.painted if figures else None
+    ms, fps = (seen.p50, seen.scroll_fps) if seen else (None, None)
+    yield _row("tick in the book → painted in a browser, p50", "≤ 150 ms", _unit(ms, "ms"), ms, below=150)
+    table, chart = (seen.table_per_s, seen.chart_per_s) if seen else (None, None)
+    yield _row("… updates of the table", "≥ 8/s", _unit(table, "/s"), table, above=8)
+    yield _row("… updates of the chart", "≥ 4/s", _unit(chart, "/s"), chart, above=4)
+    yield _row("… frames while scrolling", "≥ 30/s", _unit(fps, "/s"), fps, above=30)
+    browser = seen.cpu_percent if seen else None
+    yield _row("Dashboard, one browser", "≤ 5 % of a core", _unit(browser, "%"), browser, below=5)
+    ten = figures.cpu_percent(10) if figures else None
+    yield _row("Dashboard, 10 listeners", "≤ 25 % of a core", _unit(ten, "%"), ten, below=25)
+    effect = figures.effect if figures else None
+    yield _row("Dashboard: p99 with / without", "≤ 1.2", _times(effect), effect, below=1.2)
 
 
 def _lab_targets(found: Results) -> Iterable[Target]:
@@ -256,6 +275,7 @@ def to_json(found: Results) -> dict[str, Any]:
         "journal": msgspec.to_builtins(found.journal),
         "orders": msgspec.to_builtins(found.orders),
         "ledger_recovery": msgspec.to_builtins(found.ledger_recovery),
+        "dashboard": msgspec.to_builtins(found.dashboard),
         "cpu_percent": {p: {rate: case.cpu_percent for rate, case in c.items()} for p, c in per_case.items()},
         "rss_mb": {p: {rate: case.rss_mb for rate, case in c.items()} for p, c in per_case.items()},
         "problems": [
