@@ -277,9 +277,9 @@ def test_a_second_system_on_the_same_ports_refuses_and_leaves_the_first_alone(tm
         running_system.wait_for("order_manager", "orders", 1)
         with running(["main.py", str(tmp_path / "config.json")], tmp_path) as second:
             assert second.popen.wait(30) == 78
-            port = running_system.tree["OrderManager"]["port"]
-            refused = f"port {port} on 127.0.0.1 cannot be listened on"
-            assert refused in second.output or "belongs to process" in second.output
+            assert re.search(
+                r"port \d+ on 127\.0\.0\.1 cannot be listened on|belongs to process", second.output
+            )
         before = running_system.part("orderbook")["ticks"]
         running_system.wait_for("orderbook", "ticks", before + 100)
         log = (tmp_path / "logs" / "strategy.log").read_text()

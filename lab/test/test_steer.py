@@ -123,7 +123,10 @@ def test_a_market_that_lives_is_held_hurried_and_changed(tmp_path: Path) -> None
 
 def test_an_order_by_hand_is_worked_by_the_manual_lane_and_cancelled_like_a_strategys(tmp_path: Path) -> None:
     market: dict[str, Any] = json.loads((ROOT / "configs" / "ou.json").read_bytes())
-    quick = {"Gateway": {"schedule": {"speed": 20}}, "Recorder": {"enabled": True, "report": False}}
+    quick = {
+        "Gateway": {"schedule": {"speed": 20}, "model": {"sigma": 0.01}},
+        "Recorder": {"enabled": True, "report": False},
+    }
     settings = {key: market[key] for key in ("symbols", "Gateway")}
     with living(tmp_path, **deep_update(settings, quick)) as live:
         wait_until(lambda: live.parts().get("orderbook", {}).get("ticks", 0) > 10, "a market")
@@ -140,7 +143,8 @@ def test_an_order_by_hand_is_worked_by_the_manual_lane_and_cancelled_like_a_stra
             limit = send(live.run, action_of("order", [*place, "type=limit", "price=1.5"]))
             bid = f"{limit.seq}.-1"
             number = becomes("order", client_order_id=bid, order_type="LIMIT", limit_price=1.5)["number"]
-            assert becomes("report", client_order_id=bid)["status"] == "New"
+            taken = becomes("report", client_order_id=bid)
+            assert taken["status"] == "New", taken["reason"]
             send(live.run, action_of("cancel", ["strategy=manual", f"client_order_id={bid}"]))
             assert becomes("report", client_order_id=bid)["reason"] == "by the operator"
             for stranger in (KillSwitch(strategy="sma"), Costs(strategy="sma", slippage_bps=1)):

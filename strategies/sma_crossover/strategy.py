@@ -7,7 +7,6 @@ from trading_lib.models import Tick
 
 NAME = "sma_crossover"
 PARAMS = {"fast": 10, "slow": 50, "quantity": 10}
-CROSSED = {"BUY": "fast above slow", "SELL": "fast below slow"}
 
 
 class Averages:
@@ -35,6 +34,6 @@ def on_tick(ctx: Any, tick: Tick) -> None:
         averages.side = side
         missing = ctx.quantity - ctx.position() if side == "BUY" else ctx.quantity + ctx.position()
         if missing > 0:
-            ctx.place_market_order(side, missing, tag=CROSSED[side])
+            ctx.place_market_order(side, missing, tag=f"fast {'above' if side == 'BUY' else 'below'} slow")
         else:
             ctx.no_trade("already in position")

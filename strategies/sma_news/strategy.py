@@ -17,7 +17,6 @@ PARAMS = {
 
 def init(ctx: Any) -> None:
     params = {name: ctx.get_param(name, default) for name, default in PARAMS.items()}
-    ctx.sentiments = {}
     ctx.rule = MovingAverageNewsStrategy(**params, average=ctx.indicator.SMA)
 
 
@@ -28,12 +27,11 @@ def on_tick(ctx: Any, tick: Tick) -> None:
         ctx.no_trade(ctx.rule.reason)
     else:
         side, quantity = order
-        ctx.place_market_order(side, quantity, tag=f"news {ctx.sentiments[tick.symbol]}")
+        ctx.place_market_order(side, quantity, tag=f"news {ctx.rule.sentiment(tick.symbol)}")
         ctx.log(f"{side} {quantity:g} {tick.symbol} @ {tick.price}")
 
 
 def on_news(ctx: Any, news: News) -> None:
-    ctx.sentiments[news.symbol] = news.sentiment
     ctx.rule.on_news(news.symbol, news.sentiment)
 
 

@@ -99,6 +99,10 @@ class MovingAverageNewsStrategy:
         """Keep the sentiment, 0 (bearish) to 100 (bullish), for the ticks that follow."""
         self._state(symbol).sentiment = sentiment
 
+    def sentiment(self, symbol: str) -> float | None:
+        """What the last news of a symbol said; None before its first."""
+        return self._state(symbol).sentiment
+
     def on_denied(self, symbol: str) -> None:
         """An order of `symbol` was denied: wait until its signal is another than at its last tick."""
         state = self._state(symbol)

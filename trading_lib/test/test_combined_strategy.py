@@ -205,6 +205,7 @@ class FakeContext:
         self.params = params
         self.held = 0.0
         self.orders: list[tuple[Side, float]] = []
+        self.tags: list[str] = []
         self.lines: list[str] = []
         self.reasons: list[str] = []
         self.indicator = indicators
@@ -215,7 +216,8 @@ class FakeContext:
     def position(self) -> float:
         return self.held
 
-    def place_market_order(self, side: Side, quantity: float) -> None:
+    def place_market_order(self, side: Side, quantity: float, tag: str) -> None:
+        self.tags.append(tag)
         self.orders.append((side, quantity))
         self.held += side.sign * quantity
 
@@ -247,6 +249,7 @@ def test_the_file_trades_both_ways_and_never_what_it_holds(strategy: ModuleType)
     for seq, price in enumerate((9.0, 8.0, 7.0), 7):
         strategy.on_tick(ctx, Tick("AAPL", price, seq, seq))
     assert ctx.orders == [(Side.BUY, 10), (Side.SELL, 20)]
+    assert ctx.tags == ["news 90", "news 10"]
     assert ctx.lines == ["BUY 10 AAPL @ 13.0", "SELL 20 AAPL @ 9.0"]
     assert ctx.reasons == [
         *[WARMING_UP] * 3,
