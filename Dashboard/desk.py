@@ -37,7 +37,9 @@ class Desk:
     def __init__(self, config: Config, run_id: str | None) -> None:
         section = config.Dashboard
         self.config = config
-        self.market = MarketWatch(config.OrderBook.shared_memory_name, run_id, section.history_s)
+        self.market = MarketWatch(
+            config.OrderBook.shared_memory_name, run_id, section.history_s, len(config.symbols)
+        )
         self.money = MoneyWatch()
         self.system = SystemWatch()
         self.frames = Frames(self.market, self.money, self.system)

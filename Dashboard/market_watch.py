@@ -60,10 +60,14 @@ class Chart:
 
 
 class MarketWatch:
-    """Follows the tape named `name`, of run `run_id` if that is given. Owns what it is attached to."""
+    """Follows the tape named `name`, of run `run_id` if that is given. Owns what it is attached to.
 
-    def __init__(self, name: str, run_id: str | None, history_s: float) -> None:
+    Room is made for `expected` symbols at once, for more as they come.
+    """
+
+    def __init__(self, name: str, run_id: str | None, history_s: float, expected: int = 1) -> None:
         self._name = name
+        self._expected = expected
         self._wanted = run_id
         self._history_s = history_s
         self._view: MarketView | None = None
@@ -111,7 +115,7 @@ class MarketWatch:
             view.close()
             return False
         if view.run_id != self.run_id:
-            self._begin(view.run_id, max(view.book.count, 1))
+            self._begin(view.run_id, max(view.book.count, self._expected))
             view.tape.cursor = max(0, view.tape.tail - min(FINE_RECORDS, view.tape.capacity // 2))
         else:
             view.tape.cursor = min(self.seq, view.tape.tail)
