@@ -10,7 +10,7 @@ import numpy as np
 
 from OrderBook import ingest_kernels as kernel
 from OrderBook.order_book import OrderBook, Source
-from runtime.loop import EventLoop
+from runtime.loop import READ, EventLoop
 from shared_memory.layout import PAGE, SYMBOL_BYTES
 from shared_memory_utils import SharedPriceBook, TapeWriter
 from trading_lib.histogram import BUCKETS
@@ -58,10 +58,17 @@ class CompiledIngest:
         """See Ingest."""
         if loop.descriptor is None:
             return False
+        loop.set_events(connection, 0)  # watched there, too, each packet would end the wait here
+        try:
+            return self._follow(connection.fileno(), loop.descriptor, seconds)
+        finally:
+            loop.set_events(connection, READ)
+
+    def _follow(self, feed: int, others: int, seconds: float) -> bool:
         followed = False
         until = time.monotonic_ns() + int(seconds * 1e9)
         polled, words = self._polled, self._words
-        polled[0], polled[2] = connection.fileno(), loop.descriptor
+        polled[0], polled[2] = feed, others
         while not self._skipping:
             followed = True
             if not self._lent:
@@ -190,6 +197,7 @@ def warm_up() -> None:
             with ours, theirs:
                 theirs.send(b"WARM,3.0*")
                 loop = EventLoop()
+                loop.add(ours, lambda _: None)
                 ingest.follow(ours, loop, 0.001)
                 loop.close()
     finally:

@@ -22,8 +22,8 @@ class Ingest(Protocol):
         """
 
     def follow(self, connection: socket.socket, loop: EventLoop, seconds: float) -> bool:
-        """Wait for bytes and publish them for up to `seconds`, or until `loop` or the connection has something
-        else to do. False at once where that is left to the loop and `receive`."""
+        """Wait for bytes and publish them for up to `seconds`, or until `loop`, which knows the connection, or the
+        connection has something else to do. False at once where that is left to the loop and `receive`."""
 
 
 class PureIngest:

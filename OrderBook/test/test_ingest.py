@@ -19,6 +19,7 @@ from OrderBook.ingest import Ingest, make_ingest, warm_kernels
 from OrderBook.order_book import OrderBook, Source
 from OrderBook.test.actors import sequencer
 from OrderBook.test.desk import T0, Desk, Path, compiled_path, plain
+from runtime.loop import EventLoop
 from shared_memory.layout import CHUNK
 from shared_memory.test.actors import actor, first_words
 from shared_memory_utils import (
@@ -342,6 +343,28 @@ def test_receive_reads_once_says_how_much_and_zero_at_the_end(
     assert desk.book.read_slot(0)[0] == 2.5
     there.close()
     assert ingest.receive(here) == 0
+
+
+@needs_kernels
+def test_following_outlasts_a_packet_and_ends_with_the_stream_of_which_the_loop_hears(
+    name: str, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    here, there = ends
+    heard: list[int] = []
+    with Desk(name, compiled_path) as desk, closing(EventLoop()) as loop:
+        ingest = ingest_of(desk)
+        loop.add(here, heard.append)
+        desk.ticks.take(b"AAPL,1.5*")  # from here on the kernel does it alone
+        there.send(b"AAPL,2.5*")
+        begun = time.monotonic()
+        assert ingest.follow(here, loop, 0.02)
+        assert time.monotonic() - begun >= 0.02
+        assert desk.counts.ticks == 2
+        there.close()
+        assert ingest.follow(here, loop, 60.0)
+        assert not heard
+        loop.run_once(0)
+        assert heard
 
 
 @pytest.mark.parametrize("path", PATHS)
