@@ -53,7 +53,7 @@ def _add_market(api: APIRouter, desk: Desk) -> None:
                 "live": desk.system.live,
                 "seq": market.seq,
                 "ts": str(market.ts),
-                "epoch": market.epoch,
+                "epoch": desk.money.total()["epoch"],
                 "ticks": market.ticks,
                 "missed": market.missed,
                 "symbols": len(market.symbols),
@@ -120,8 +120,8 @@ def _add_money(api: APIRouter, desk: Desk) -> None:
 
     @api.get("/orders/open", tags=["money"])
     async def open_orders() -> Response:
-        """Orders that are not done."""
-        return _json(list(money.open.values()))
+        """Orders that are not done: at most 2,000 of them."""
+        return _json(list(money.open.values())[-2000:])
 
     @api.get("/fills", tags=["money"])
     async def fills(count: Count = 200) -> Response:
@@ -152,7 +152,7 @@ def _add_control(api: APIRouter, desk: Desk) -> None:
             raise HTTPException(413, f"an action has at most {MAX_ACTION} bytes")
         try:
             action: OperatorAction = _action.decode(body)
-        except (msgspec.DecodeError, RecursionError) as fault:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
             raise HTTPException(422, str(fault)) from None
         try:
             answer = await desk.act(action)

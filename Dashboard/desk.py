@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,8 @@ from trading_lib.control import OperatorAction
 FRAME_S: Final = 0.1  # between two frames while somebody looks
 IDLE_S: Final = 0.5  # while nobody does
 CONTROL_PATIENCE_S: Final = 6.0
-HELD: Final = 200_000  # events that come while those from before are read
+HELD: Final = 200_000  # events that come while those from before are read; the oldest of more are missed
+AT_ONCE: Final = 500  # of those from before, between two looks at everything else
 
 
 class Refusal(Exception):
@@ -52,25 +54,34 @@ class Desk:
         self._fixed_run = run_id
         self._known_run = ""  # whose events from before this process are known
         self._held: deque[dict[str, Any]] | None = None  # events that wait for those
-        self._reading: asyncio.Task[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._controllers = ThreadPoolExecutor(2, "control")  # an OrderBook that hangs holds nobody else up
 
     def _money_changed(self) -> None:
         self.money.version += 1
 
     def _take_event(self, event: dict[str, Any]) -> None:
         if self._held is not None:
+            if len(self._held) == HELD:
+                self._held.popleft()
+                self.money.missed += 1
             self._held.append(event)
             return
         self.money.take(event)
         if event["type"] == "snapshot" and event["run_id"] not in ("", self._known_run):
-            self._held = deque(maxlen=HELD)
-            self._reading = asyncio.create_task(self._catch_up(event["run_id"], event["seq"]))
+            self._held = deque()
+            assert self._tasks is not None
+            self._tasks.create_task(self._catch_up(event["run_id"], event["seq"]))
 
     async def _catch_up(self, run_id: str, until: int) -> None:
         """Take what happened before we listened, and then what came meanwhile."""
         folder = self.runs / run_id
         backlog = await asyncio.to_thread(read_backlog, folder, until)
-        self.money.take_backlog(backlog or ())
+        if backlog is None:
+            self.hub.counters["journal not read: too long, or not there"] += 1
+        for start in range(0, len(backlog or ()), AT_ONCE):
+            self.money.take_backlog((backlog or [])[start : start + AT_ONCE])
+            await asyncio.sleep(0)  # the others have their turn
         self._known_run = run_id
         held, self._held = self._held or (), None
         for event in held:
@@ -81,7 +92,8 @@ class Desk:
         lanes = self.system.lanes
         if "parts" in status and lanes:
             self.money.take_lanes(lanes)
-            self.money.mark(self.market.ts)
+            if self._held is None:  # the curves' earlier points come first
+                self.money.mark()
 
     # ----------------------------------------------------------------------------------------- running
 
@@ -89,6 +101,7 @@ class Desk:
         """Until cancelled."""
         manager = self.config.OrderManager
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             tasks.create_task(follow_events(self.events, manager.host, manager.events_port))
             tasks.create_task(follow_status(self.status, self._status_path))
             tasks.create_task(self._make_frames())
@@ -99,6 +112,7 @@ class Desk:
             began = loop.time()
             self.market.look()
             self.system.look()
+            self.money.settle()
             self.frames.next()
             self.hub.publish()
             pause = FRAME_S if self.hub.listeners else IDLE_S
@@ -118,7 +132,7 @@ class Desk:
 
     async def act(self, action: OperatorAction) -> Answer:
         """Have an operator's action done. Raises Refusal."""
-        return await asyncio.to_thread(self._act, action)
+        return await asyncio.get_running_loop().run_in_executor(self._controllers, self._act, action)
 
     def _act(self, action: OperatorAction) -> Answer:
         folder = self.run_dir
@@ -141,7 +155,8 @@ class Desk:
         if path is None:
             raise Refusal("main.py does not run: parts in terminals of their own are stopped there")
         try:
-            await asyncio.to_thread(status_socket.ask, path, dict(command))
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._controllers, status_socket.ask, path, dict(command))
         except status_socket.Refused as fault:
             raise Refusal(str(fault)) from None
         except OSError as fault:
@@ -149,4 +164,5 @@ class Desk:
 
     def close(self) -> None:
         """Let go of the market."""
+        self._controllers.shutdown(wait=False, cancel_futures=True)
         self.market.close()

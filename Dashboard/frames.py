@@ -22,6 +22,7 @@ SCHEMA: Final = 1
 PRICES: Final = "prices.tick"
 CHART: Final = "prices.chart"
 TOPICS: Final = (PRICES, CHART, "news", "orders", "fills", "pnl", "indicators", "strategies", "system")
+OF_MONEY: Final = ("orders", "fills", "pnl")
 PRICE_COLUMNS: Final = ("symbol", "price", "change_percent", "ticks_per_s", "sentiment", "ts_ms")
 HEARTBEAT_S: Final = 5.0
 CACHED: Final = 256  # messages of one frame: more kinds of listeners than that are encoded for one by one
@@ -42,7 +43,7 @@ class Place(Struct):
     money: int = -1
     system: int = -1
     strategies: int = -1
-    run_id: str = ""
+    runs: tuple[str, int, int] = ("", 0, 0)  # whose market, money and processes it has been told of
     heartbeat: float = 0.0
     charts: dict[str, tuple[Chart | None, int]] = msgspec.field(default_factory=dict)
     traces: dict[str, tuple[Trace, int]] = msgspec.field(default_factory=dict)
@@ -72,24 +73,26 @@ class Frames:
 
     def since(self, place: Place) -> Iterator[bytes]:
         """Everything a listener has not seen, and its place moves on."""
-        if place.run_id != self.market.run_id or not place.frame:
-            yield self._hello(place)
+        runs = self.market.run_id, self.money.generation, self.system.generation
+        if place.runs != runs or not place.frame:
+            yield self._hello(place, runs)
         skipped = self.number - place.frame - 1
         if place.frame and skipped > 0:
             place.missed += skipped
         place.frame = self.number
         for topic, symbols in tuple(place.wanted.items()):
-            yield from self._topic(place, topic, symbols)
+            if topic not in OF_MONEY or self.money.run_id in ("", self.market.run_id):  # not another run's
+                yield from self._topic(place, topic, symbols)
         now = time.monotonic()
         if now - place.heartbeat >= HEARTBEAT_S:
             place.heartbeat = now
             beat = {"topic": "heartbeat", "seq": self.number, "ts_wall": str(time.time_ns())}
             yield encode({**beat, "missed_frames": place.missed})
 
-    def _hello(self, place: Place) -> bytes:
+    def _hello(self, place: Place, runs: tuple[str, int, int]) -> bytes:
         """What comes first, and again with another run: everything begins anew."""
         wanted, missed = place.wanted, place.missed
-        fresh = Place(wanted, frame=self.number, run_id=self.market.run_id, missed=missed)
+        fresh = Place(wanted, frame=self.number, runs=runs, missed=missed)
         for name in Place.__struct_fields__:
             setattr(place, name, getattr(fresh, name))
         return encode(

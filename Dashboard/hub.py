@@ -107,7 +107,7 @@ class Hub:
                 _apply(message.get("text") or "", place)
             except BadRequest as fault:
                 self.counters["rejected: bad request"] += 1
-                await websocket.send_text(_error(str(fault)))
+                await websocket.send_text(_error(self._frames.number, str(fault)))
 
 
 def _has_gone(fault: Exception, websocket: WebSocket) -> bool:
@@ -166,5 +166,5 @@ def _rewind(place: Place, topic: str) -> None:
     setattr(place, name, {} if value is None else value)
 
 
-def _error(text: str) -> str:
-    return msgspec.json.encode({"topic": "error", "error": text}).decode()
+def _error(seq: int, text: str) -> str:
+    return msgspec.json.encode({"topic": "error", "seq": seq, "error": text}).decode()

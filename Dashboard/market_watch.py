@@ -171,6 +171,9 @@ class MarketWatch:
 
     def _take(self, records: Records) -> None:
         kinds = records["kind"]
+        self.ticks += int(np.count_nonzero(kinds == Kind.TICK))
+        if records["ts"][0] < self.ts:
+            self._clear()  # an epoch began among what was missed
         epochs = np.flatnonzero(kinds == Kind.EPOCH)
         if len(epochs):
             self.epoch += len(epochs)
@@ -183,7 +186,6 @@ class MarketWatch:
         ticks = records[kinds == Kind.TICK]
         slots = ticks["slot"].astype(np.intp)
         values = ticks["value"]
-        self.ticks += len(ticks)
         self.prices[slots] = values  # of several for one slot the last stays
         self.times[slots] = ticks["ts"]
         self.changed[slots] = True
@@ -197,6 +199,7 @@ class MarketWatch:
 
     def _clear(self) -> None:
         """An epoch begins: last prices and everything on the axis of event time are of the one before."""
+        self.ts = 0
         self.first[:] = np.nan
         self.history.clear()
         self.news.clear()

@@ -41,15 +41,17 @@ class Ring:
 
 
 class MoneyWatch:
-    """What is known of a run's money. `version` grows with every change of it."""
+    """What is known of a run's money. `version` grows with every change of it, `generation` with every run."""
 
     def __init__(self) -> None:
+        self.version = self.generation = 0
         self.begin("")
 
     def begin(self, run_id: str) -> None:
         """Another run."""
         self.run_id = run_id
-        self.version = 0
+        self.version += 1
+        self.generation += 1
         self.lanes: dict[str, dict[str, Any]] = {}
         self.orders = Ring()
         self.fills = Ring()
@@ -58,7 +60,9 @@ class MoneyWatch:
         self.missed = 0  # events that came while nobody listened: fills and orders that are not shown
         self._details: dict[tuple[str, str], Event] = {}
         self._standing = Standing()
-        self._marked: dict[str, tuple[int, int]] = {}  # strategy: epoch and time of its last account
+        self._earlier: dict[str, dict[str, Any]] = {}  # the lanes as the backlog leaves them
+        self._newest = (-1, 0)  # epoch and time of the newest point of any curve
+        self._due = False  # the total's curve lacks it
         self._seq = -1
 
     # ------------------------------------------------------------------------------------------ events
@@ -81,11 +85,11 @@ class MoneyWatch:
     def take_backlog(self, events: Sequence[Event]) -> None:
         """What happened before the stream began; what the snapshot said of the lanes stays."""
         lanes, still_open = self.lanes, self.open
-        self.lanes = {}
+        self.lanes, self.open = self._earlier, dict(still_open)
         for event in events:
             self._fact(event)
+            self.settle()
         self.lanes, self.open = lanes, still_open
-        self.version += 1
 
     def _fact(self, event: Event) -> None:
         kind = event["type"]
@@ -110,10 +114,21 @@ class MoneyWatch:
             self.lanes[lane["strategy_id"]] = dict(lane)
         self.version += 1
 
-    def mark(self, ts: int) -> None:
-        """At event time `ts` the lanes are worth what they last said: points for the curves."""
+    def mark(self) -> None:
+        """What a status has just said of the lanes becomes points of the curves."""
         for lane in self.lanes.values():
-            self._point(lane, max(ts, self._marked.get(lane["strategy_id"], (0, 0))[1]))
+            self._point(lane, int(lane.get("ts", 0)))
+
+    def settle(self) -> None:
+        """Once a frame: the total, as of the newest point of any strategy."""
+        if not self._due:
+            return
+        self._due = False
+        epoch, ts = self._newest
+        total = self.total()
+        self._curve(TOTAL, epoch).add(ts, total["equity"])
+        self._standing.add(_as_account(total, epoch, ts))
+        self.version += 1
 
     def _order(self, event: Event) -> None:
         key = event["strategy_id"], event["client_order_id"] or ""
@@ -179,14 +194,15 @@ class MoneyWatch:
     # ------------------------------------------------------------------------------------------- curves
 
     def _point(self, lane: Mapping[str, Any], ts: int) -> None:
-        strategy, epoch = lane["strategy_id"], lane["epoch"]
+        """One more, unless it is of an epoch that is over for this curve."""
+        epoch = lane["epoch"]
         if not is_own(lane) or ts <= 0:
             return
-        self._marked[strategy] = epoch, ts
-        self._curve(strategy, epoch).add(ts, lane["equity"])
-        total = self.total()
-        self._curve(TOTAL, epoch).add(ts, total["equity"])
-        self._standing.add(_as_account(total, epoch, ts))
+        curve = self._curve(lane["strategy_id"], epoch)
+        if epoch == curve.epoch:
+            curve.add(ts, lane["equity"])
+            self._newest = max(self._newest, (epoch, ts))
+            self._due = True
 
     def _curve(self, name: str, epoch: int) -> Curve:
         found = self.curves.get(name)
@@ -202,14 +218,13 @@ class MoneyWatch:
         if len(own) == 1:
             return {**own[0], "strategy_id": TOTAL}
         total: dict[str, Any] = {name: sum(lane.get(name, 0.0) for lane in own) for name in _SUMMED}
-        positions: Counter[str] = Counter()
-        for lane in own:
-            positions.update(lane.get("positions", {}))
         rating = self._standing.now()
         return {
             "strategy_id": TOTAL,
             **total,
-            "positions": dict(positions),
+            "epoch": max((lane.get("epoch", 0) for lane in own), default=0),
+            **{name: _sum_by_symbol(own, name) for name in ("positions", "unrealized_by_symbol")},
+            "exposure": _exposure(own),
             "drawdown": rating.drawdown,
             "sharpe": rating.sharpe,
             "step_ns": rating.step_ns,
@@ -231,6 +246,20 @@ def is_own(lane: Mapping[str, Any]) -> bool:
 def _sum_known(lanes: Sequence[Mapping[str, Any]], name: str) -> int | None:
     known = [lane[name] for lane in lanes if lane.get(name) is not None]
     return sum(known) if known else None
+
+
+def _sum_by_symbol(lanes: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    found: Counter[str] = Counter()
+    for lane in lanes:
+        found.update(lane.get(name, {}))
+    return dict(found)
+
+
+def _exposure(lanes: Sequence[Mapping[str, Any]]) -> float | None:
+    """The mean of the strategies', weighted by what each began with."""
+    known = [(lane["initial"], lane["exposure"]) for lane in lanes if lane.get("exposure") is not None]
+    weight = sum(initial for initial, _ in known)
+    return sum(initial * share for initial, share in known) / weight if weight > 0 else None
 
 
 def _open_row(strategy: str, order: Mapping[str, Any]) -> Event:

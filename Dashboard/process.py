@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import os
+from collections import Counter
 from typing import Any, Final
 
 import uvicorn
@@ -17,6 +19,21 @@ from runtime.part import Part
 
 LOOK_S: Final = 0.1  # how often the stop flag and the supervisor's line are looked at
 NICENESS: Final = 5
+
+
+class _Counted(logging.Filter):
+    """What anybody can make the server complain of, with a traceback each time, is counted instead."""
+
+    def __init__(self, counters: Counter[str]) -> None:
+        super().__init__()
+        self._counters = counters
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the log gets it."""
+        if not str(record.msg).startswith("Invalid UTF-8"):
+            return True
+        self._counters["rejected: text that is not UTF-8"] += 1
+        return False
 
 
 class _Server(uvicorn.Server):
@@ -54,11 +71,13 @@ async def _serve(part: Part, config: Config, listener: Any) -> None:
             lifespan="on",
             ws_max_size=1 << 20,
             ws_per_message_deflate=False,
-            timeout_graceful_shutdown=0,
+            timeout_graceful_shutdown=1,
             server_header=False,
             proxy_headers=False,
         )
     )
+    counted = _Counted(desk.hub.counters)
+    logging.getLogger("uvicorn.error").addFilter(counted)
     working = asyncio.create_task(desk.run())
     serving = asyncio.create_task(server.serve([listener]))
     try:

@@ -16,6 +16,7 @@ import msgspec
 from runtime.status_socket import connect
 
 RETRY_S: Final = 0.25
+AT_ONCE: Final = 256  # lines, some 2 ms
 LINE_LIMIT: Final = 1 << 24  # bytes of a line; a status of 64 strategies is some 300 KB
 
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
@@ -29,8 +30,6 @@ class Source:
         self._take = take
         self._on_lost = on_lost
         self.connected = False
-        self.lost = 0
-        self.lines = 0
 
     async def follow(self, connection: socket.socket) -> None:
         """Read one connection until it ends. Owns it."""
@@ -41,19 +40,28 @@ class Source:
             connection.close()
             return
         self.connected = True
+        taken = 0
         try:
-            async for line in reader:
-                self.lines += 1
-                self._take(_decode(line))
-        except (OSError, ValueError):  # ValueError: a line over the limit, or no JSON
-            pass
+            while (message := await _next_message(reader)) is not None:
+                self._take(message)
+                taken += 1
+                if taken % AT_ONCE == 0:  # lines that are there already do not let anybody else have a turn
+                    await asyncio.sleep(0)
         finally:
             self.connected = False
-            self.lost += 1
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
             self._on_lost()
+
+
+async def _next_message(reader: asyncio.StreamReader) -> dict[str, Any] | None:
+    """The next line's; None at the end, or when the line is too long, or no JSON: then it is made again."""
+    try:
+        line = await reader.readline()
+        return _decode(line) if line else None
+    except (OSError, ValueError, msgspec.DecodeError):
+        return None
 
 
 async def follow_events(source: Source, host: str, port: int) -> None:

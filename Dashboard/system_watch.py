@@ -19,6 +19,7 @@ class SystemWatch:
     def __init__(self) -> None:
         self.status: dict[str, Any] = {}
         self.version = 0
+        self.generation = 0  # runs seen
         self.traces = Traces()
         self.recent = Recent()
         self._at = float("-inf")
@@ -30,6 +31,7 @@ class SystemWatch:
             return
         if status.get("run_id") != self.status.get("run_id"):
             self.traces, self.recent = Traces(), Recent()
+            self.generation += 1
         self.status = status
         self._at = time.monotonic()
         self._quiet = False

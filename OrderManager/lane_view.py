@@ -29,6 +29,7 @@ def lane_view(desk: LaneDesk, orders: int) -> dict[str, Any]:
         "strategy_id": lane.strategy_id,
         "epoch": lane.epoch,
         "tape_seq": lane.next_seq,
+        "ts": str(lane.ts),
         "initial": portfolio.initial,
         "equity": equity,
         "cash": portfolio.cash,

@@ -1,8 +1,14 @@
 """Orders, fills and money are what the event stream says, however often it begins again."""
 
+import json
 from typing import Any
 
+import pytest
+
+from Dashboard.frames import Frames, Place
+from Dashboard.market_watch import MarketWatch
 from Dashboard.money_watch import EVENTS_KEPT, MoneyWatch
+from Dashboard.system_watch import SystemWatch
 
 RUN = "run-1"
 
@@ -138,6 +144,7 @@ def test_what_was_before_the_stream_changes_neither_lanes_nor_open_orders() -> N
 
 def test_a_new_epoch_begins_the_curves_anew() -> None:
     money = told(account(1, 10, 1001.0), account(2, 20, 1002.0), account(3, 5, 1003.0, epoch=2))
+    money.settle()
     assert money.curves["s"].points == [(5.0, 1003.0)]
     assert money.curves["total"].points == [(5.0, 1003.0)]
 
@@ -163,3 +170,66 @@ def test_of_many_events_the_newest_are_kept_and_the_others_counted_for_who_lacks
     kept, lost = money.fills.after(0)
     assert (len(kept), lost) == (EVENTS_KEPT, 100)
     assert money.fills.after(money.fills.count - 3)[0] == kept[-3:]
+
+
+def test_the_total_of_several_is_of_the_newest_epoch_and_has_their_exposure_by_what_they_began_with() -> None:
+    money = MoneyWatch()
+    a = lane("a", exposure=0.2, initial=1000.0, positions={"AAPL": 2.0}, unrealized_by_symbol={"AAPL": -1.0})
+    b = lane("b", exposure=0.8, initial=3000.0, positions={"AAPL": 1.0}, epoch=2)
+    money.take(snapshot(1, a, b))
+    total = money.total()
+    assert (total["epoch"], total["exposure"]) == (2, pytest.approx(0.65))
+    assert (total["positions"], total["unrealized_by_symbol"]) == ({"AAPL": 3.0}, {"AAPL": -1.0})
+
+
+def test_a_status_that_comes_before_the_new_epochs_first_account_freezes_no_curve() -> None:
+    money = told(account(1, 3600, 1001.0))
+    money.take_lanes([lane(ts="0", epoch=2)])  # the epoch has begun, and no record of it was looked at
+    money.mark()
+    money.settle()
+    for at in (2, 3, 4):
+        money.take(account(at, at, 1000.0 + at, epoch=2))
+        money.settle()
+    expected = [(2.0, 1002.0), (3.0, 1003.0), (4.0, 1004.0)]
+    assert (money.curves["s"].points, money.curves["total"].points) == (expected, expected)
+
+
+def test_a_strategy_that_is_an_epoch_behind_adds_nothing_to_the_totals_new_one() -> None:
+    money = MoneyWatch()
+    events = (
+        *(snapshot(0, lane("s"), lane("t")), account(1, 3600, 1000.0, strategy="t")),
+        *(
+            account(2, 1, 1001.0, epoch=2),
+            account(3, 3601, 990.0, strategy="t"),
+            account(4, 3, 1003.0, epoch=2),
+        ),
+    )
+    for event in events:
+        money.take(event)
+        money.settle()
+    assert money.curves["total"].epoch == 2
+    assert [ms for ms, _ in money.curves["total"].points] == [1.0, 3.0]
+    assert money.curves["t"].points == [(3600.0, 1000.0), (3601.0, 990.0)]
+
+
+def test_a_new_run_reaches_a_listener_as_new_whichever_of_its_sources_is_first() -> None:
+    market, money = MarketWatch("no such segment", None, 7200), told(order(1), account(2, 5000, 1001.0))
+    market.run_id = RUN
+    frames = Frames(market, money, SystemWatch())
+    place = Place({"orders": None, "pnl": None})
+
+    def hears() -> list[dict[str, Any]]:
+        money.settle()
+        frames.next()
+        return [json.loads(text) for text in frames.since(place)]
+
+    assert [message["topic"] for message in hears()] == ["hello", "orders", "pnl", "heartbeat"]
+    market.run_id = "run-2"
+    assert [message["topic"] for message in hears()] == ["hello", "heartbeat"], (
+        "the old run's money is not its own"
+    )
+    money.take(snapshot(0, lane(), run="run-2"))
+    money.take(order(1, "1.0", run_id="run-2"))
+    hello, orders, pnl, _ = hears()
+    assert (hello["run_id"], pnl["begin"], pnl["curves"]) == ("run-2", True, {})
+    assert [event["id"] for event in orders["events"]] == ["1.0"]
