@@ -17,9 +17,15 @@ KPIS: Final = {  # id: (name, what it is)
     "unrealized": ("Unrealised", "gross P&L of what is open, at the last price"),
     "drawdown": ("Drawdown", "the largest fall from a peak of this epoch's equity"),
     "sharpe": ("Sharpe", "of this epoch's returns, annualised"),
-    "exposure": ("Exposure", "share of event time with a position"),
-    "wins": ("Win rate", "closed trades with a net gain"),
-    "trades": ("Trades", "closed trades (FIFO matches), and commissions paid so far"),
+    "exposure": (
+        "Exposure",
+        "share of this epoch's event time with a position; of several strategies the mean",
+    ),
+    "wins": ("Win rate", "closed trades of this epoch with a net gain"),
+    "trades": (
+        "Trades",
+        "closed trades (FIFO matches) of this epoch, and commissions paid since the run began",
+    ),
 }
 
 

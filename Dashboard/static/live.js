@@ -118,11 +118,11 @@ function refreshMoney() {
   kpi("drawdown", percent(lane.drawdown, 3));
   kpi("sharpe", number(lane.sharpe, 1), "a year");
   kpi("exposure", percent(lane.exposure, 1));
-  kpi("wins", lane.trades ? percent(lane.wins / lane.trades, 1) : NONE, lane.trades ? `${lane.wins} of ${lane.trades}` : "");
-  kpi("trades", lane.trades === undefined || lane.trades === null ? NONE : quantity(lane.trades), `costs ${number(lane.commission)}`);
+  kpi("wins", lane.trades ? percent(lane.wins / lane.trades, 1) : NONE, lane.trades ? `${quantity(lane.wins)} of ${quantity(lane.trades)}` : "");
+  kpi("trades", lane.trades === undefined || lane.trades === null ? NONE : quantity(lane.trades), `cost ${number(lane.commission)}`);
   setText("killed", lane.killed ? `killed: ${lane.killed}` : "");
   const open = shown(state.money.open);
-  setText("open-count", open.length ? `${state.strategy ? open.length : state.money.open_count}` : "");
+  setText("open-count", open.length ? quantity(state.strategy ? open.length : state.money.open_count) : "");
   replaceRows(grids.open, open.map(openRow));
   replaceRows(grids.positions, positionRows());
 }

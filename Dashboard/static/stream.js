@@ -68,7 +68,7 @@ export const NONE = "–";
 
 export function number(value, digits = 2) {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }
 
 export function price(value) {
@@ -78,7 +78,7 @@ export function price(value) {
 
 export function quantity(value) {
   if (value === null || value === undefined) return NONE;
-  return value.toLocaleString("en-US", { maximumFractionDigits: 8 });
+  return value.toLocaleString("en-US", { maximumFractionDigits: 8 }).replace("-", "−");
 }
 
 export function percent(fraction, digits = 2) {
