@@ -2,15 +2,16 @@
 import { color, fromNs, mounted, number, percent, price, quantity, setText, when } from "/static/stream.js";
 
 const PAINT_MS = 200;
+const CURVES_MS = 1000; // equity is told once a second, and after fills: three charts more often would only cost
 const KEPT = 20000; // points of a price
 const WINDOW = 1200; // of them in sight while following
 const SAME_SCALE = [0.5, 2]; // an indicator within these ratios of the price is drawn over it
 
 export class Painter {
-  constructor() {
+  constructor(periodMs = PAINT_MS) {
     this.dirty = false;
     this.paints = 0;
-    setInterval(() => this.tick(), PAINT_MS);
+    setInterval(() => this.tick(), periodMs);
   }
 
   touch() {
@@ -259,7 +260,7 @@ function lowerBound(values, wanted) {
 // Equity, its drawdown, and how its returns are spread: of one strategy or of all together.
 export class CurveCharts extends Painter {
   constructor(equity, drawdown, returns) {
-    super();
+    super(CURVES_MS);
     this.charts = {};
     this.name = "total";
     this.clear();
