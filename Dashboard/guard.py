@@ -11,9 +11,9 @@
 
 import hmac
 from http.cookies import CookieError, SimpleCookie
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -90,7 +90,9 @@ class Guard:
             return None
         if scope["path"].startswith(("/api", "/metrics")):
             return None
-        response = RedirectResponse(scope["path"], 303)
+        rest = [pair for pair in parse_qsl(_query(scope)) if pair[0] != "token"]
+        where = f"/{scope['path'].lstrip('/')}"  # two slashes would be another site
+        response = RedirectResponse(f"{where}?{urlencode(rest)}" if rest else where, 303)
         response.set_cookie(
             COOKIE, self._section.token or "", max_age=WEEK_S, httponly=True, samesite="strict"
         )
@@ -127,12 +129,20 @@ def _is_number(host: str) -> bool:
 
 def _is_loopback(scope: Scope) -> bool:
     peer = (scope.get("client") or ("", 0))[0]
-    return _is_number(peer) and ip_address(peer).is_loopback
+    if not _is_number(peer):
+        return False
+    address = ip_address(peer)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None  # where one socket has both
+    return (mapped or address).is_loopback
 
 
 def _query_token(scope: Scope) -> str:
+    return parse_qs(_query(scope)).get("token", [""])[0]
+
+
+def _query(scope: Scope) -> str:
     query: str = scope.get("query_string", b"").decode("latin-1")
-    return parse_qs(query).get("token", [""])[0]
+    return query
 
 
 def _unframed(send: Send) -> Send:

@@ -101,7 +101,10 @@ class Job:
                 self._fail(said.decode(errors="replace").strip() or f"it ended with {code}")
             else:
                 self.state, self.result = DONE, result
-        self.ended = time.monotonic()
+        finally:
+            if not self.over:
+                self._fail("it was given up")
+            self.ended = time.monotonic()
 
     def _fail(self, why: str) -> None:
         self.state, self.why = FAILED, why

@@ -49,8 +49,11 @@ class RunShelf:
         from lab.run_list import ENDED, EVALUATION, is_run, summary  # pandas: 35 MB that only this page needs
 
         folders = _newest(self._runs)
-        found, known = [], {}
-        for mtime, path in folders[:MOST]:
+        found: list[RunSummary] = []
+        known: dict[str, tuple[int, RunSummary]] = {}
+        for mtime, path in folders:
+            if len(found) == MOST:
+                break
             seen = self._known.get(path.name)
             if seen is None or seen[0] != mtime:
                 if not is_run(path):

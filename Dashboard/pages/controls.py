@@ -1,5 +1,6 @@
 """What steers a run: the market's pace, a strategy's parameters, the kill switch, orders by hand."""
 
+import time
 from typing import Any, Final
 
 from nicegui import ui
@@ -10,7 +11,8 @@ from Dashboard.pages.parameters import fill_form
 from trading_lib.control import KillSwitch, Pause, Reset, Resume, Speed
 from trading_lib.models import MANUAL
 
-SPEEDS: Final = {
+SETTLING_S: Final = 3.0  # until a status has the speed that was just asked for
+SPEEDS: Final[dict[float, str]] = {
     0.1: "× 0.1",
     0.5: "× 0.5",
     1: "× 1",
@@ -55,12 +57,35 @@ def market_buttons(desk: Desk) -> None:
             'outline title="the market from its first record: a new epoch"'
         )
 
-    async def set_speed(event: Any) -> None:
-        await attempt(desk.act(Speed(speed=float(event.value))), f"speed {known[event.value]}")
+    _speed_choice(desk)
 
-    speed = desk.system.part("gateway").get("speed", 1)
-    known = SPEEDS if speed in SPEEDS else {**SPEEDS, speed: f"× {speed:g}"}
-    ui.select(known, value=speed, label="speed", on_change=set_speed).props("dense outlined options-dense")
+
+def _speed_choice(desk: Desk) -> None:
+    """The speed as it is, whoever has set it."""
+    shown = desk.system.part("gateway").get("speed", 1)
+    changed_at = 0.0
+
+    async def set_speed(event: Any) -> None:
+        nonlocal shown, changed_at
+        if event.value != shown:
+            shown, changed_at = event.value, time.monotonic()
+            await attempt(desk.act(Speed(speed=float(shown))), f"speed {_named(shown)[shown]}")
+
+    def follow() -> None:
+        nonlocal shown
+        now = desk.system.part("gateway").get("speed")
+        if now not in (None, shown) and time.monotonic() > changed_at + SETTLING_S:
+            shown = now
+            choice.set_options(_named(now), value=now)
+
+    choice = ui.select(_named(shown), value=shown, label="speed", on_change=set_speed)
+    choice.props("dense outlined options-dense")
+    ui.timer(1.0, follow)
+
+
+def _named(speed: float) -> dict[float, str]:
+    """The speeds to choose from, and this one."""
+    return SPEEDS if speed in SPEEDS else {**SPEEDS, speed: f"× {speed:g}"}
 
 
 async def _start(desk: Desk) -> None:
@@ -89,7 +114,13 @@ def _strategy_choice(desk: Desk, may_control: bool, strategy: str) -> None:
 
     choice.on_value_change(chosen)
     if form is not None and names:
-        fill_form(desk, form, strategy if strategy in names else names[0])
+        at_first = strategy if strategy in names else names[0]
+
+        def fill() -> None:
+            if fill_form(desk, form, at_first):
+                waiting.deactivate()
+
+        waiting = ui.timer(1.0, fill)  # what runs is known a moment after the start
 
 
 def _kill_switch(desk: Desk) -> None:

@@ -11,14 +11,14 @@ from trading_lib.control import Params
 MOST: Final = 24  # parameters with a field of their own
 
 
-def fill_form(desk: Desk, form: ui.element, strategy: str) -> None:
-    """Make the fields of one strategy anew."""
+def fill_form(desk: Desk, form: ui.element, strategy: str) -> bool:
+    """Make the fields of one strategy anew; False while nothing is known of it."""
     form.clear()
     status = next(
         (one for one in desk.system.strategies()["strategies"] if one["strategy"] == strategy), None
     )
-    if status is None:
-        return
+    if status is None or "params" not in status:
+        return False
     known = {**status.get("params_known", {}), **status.get("params", {})}
     fields: dict[str, Any] = {}
     with form:
@@ -45,6 +45,7 @@ def fill_form(desk: Desk, form: ui.element, strategy: str) -> None:
 
         if fields:
             ui.button("Apply", on_click=apply).props('outline aria-label="apply parameters"')
+    return True
 
 
 def _typed(value: Any, before: Any) -> Any:

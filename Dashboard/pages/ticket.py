@@ -1,5 +1,7 @@
 """The order ticket: an order by hand, of the strategy `manual`. It asks before it sends."""
 
+from decimal import Decimal
+
 import msgspec
 from nicegui import ui
 
@@ -52,18 +54,27 @@ def order_ticket(desk: Desk) -> None:
                 PlaceOrder,
             )
 
+        asked: list[PlaceOrder] = []  # the one the question is about: fields that change meanwhile do not
+
         def ask() -> None:
             problem.text = _problem(desk, symbol.value, quantity.value, kind.value, price.value)
-            if not problem.text:
-                at = f"at {price.value:g} or better" if kind.value == LIMIT else "at the market"
-                question.text = f"{side.value} {quantity.value:g} {symbol.value} {at}?"
-                dialog.open()
+            if problem.text:
+                return
+            try:
+                asked[:] = [order()]
+            except msgspec.ValidationError as fault:
+                problem.text = str(fault)
+                return
+            question.text = question_of(asked[0])
+            dialog.open()
 
         async def place() -> None:
             dialog.close()
+            if not asked:
+                return  # a second click on its way as the first closed the question
             try:
-                answer = await desk.act(order())
-            except (Refusal, msgspec.ValidationError) as fault:
+                answer = await desk.act(asked.pop())
+            except Refusal as fault:
                 problem.text = str(fault)
             else:
                 ui.notify(f"sent, record {answer.seq:,}", type="positive", position="bottom-right")
@@ -71,6 +82,17 @@ def order_ticket(desk: Desk) -> None:
         send.on_click(place)
         ui.button("Review …", on_click=ask).props("unelevated")
         raw('<button class="cell-button" data-drawer="ticket">close</button>')
+
+
+def question_of(order: PlaceOrder) -> str:
+    """What is asked before an order goes, with every digit that is sent."""
+    at = "at the market" if order.price is None else f"at {_exact(order.price)} or better"
+    return f"{order.side} {_exact(order.qty)} {order.symbol} {at}?"
+
+
+def _exact(value: float) -> str:
+    """All the digits of a number, and no exponent."""
+    return f"{Decimal(repr(value)).normalize():,f}"
 
 
 def _problem(desk: Desk, symbol: str, quantity: float | None, kind: str, price: float | None) -> str:

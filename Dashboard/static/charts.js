@@ -4,6 +4,7 @@ import { color, fromNs, mounted, number, percent, price, quantity, setText, when
 const PAINT_MS = 200;
 const CURVES_MS = 1000; // equity is told once a second, and after fills: three charts more often would only cost
 const KEPT = 20000; // points of a price
+const CURVE_KEPT = 6000; // points of an equity curve
 const WINDOW = 1200; // of them in sight while following
 const SAME_SCALE = [0.5, 2]; // an indicator within these ratios of the price is drawn over it
 
@@ -58,7 +59,7 @@ export class PriceChart extends Painter {
   }
 
   ready() {
-    return this.chart && this.symbol;
+    return this.chart && this.symbol && this.ms.length;
   }
 
   clear() {
@@ -290,9 +291,9 @@ export class CurveCharts extends Painter {
     for (const [name, { epoch, points }] of Object.entries(message.curves)) {
       const known = this.curves.get(name);
       if (message.begin || !known || known.epoch !== epoch) this.curves.set(name, { epoch, points: [...points] });
-      else for (const point of points) if (!known.points.length || point[0] > known.points.at(-1)[0]) known.points.push(point);
+      else for (const point of points) append(known.points, point);
       const kept = this.curves.get(name).points;
-      if (kept.length > 6000) this.curves.get(name).points = kept.filter((_, at) => at % 2 === 0 || at === kept.length - 1);
+      if (kept.length > CURVE_KEPT) this.curves.get(name).points = extremes(kept);
     }
     this.touch();
   }
@@ -328,6 +329,24 @@ export class CurveCharts extends Painter {
       xAxis: { type: "category", ...axisStyle() }, yAxis: { type: "value", position: "right", minInterval: 1, ...axisStyle(), splitNumber: 2 },
       series: [{ id: "returns", type: "bar", barCategoryGap: "8%", animation: false, data: [] }] }, { notMerge: true });
   }
+}
+
+// A point behind the others; one at the last one's time takes its place.
+function append(points, point) {
+  const last = points.at(-1);
+  if (!last || point[0] > last[0]) points.push(point);
+  else if (point[0] === last[0]) points[points.length - 1] = point;
+}
+
+// Of each four points the lowest and the highest, in their order; the last one stays.
+function extremes(points) {
+  const kept = [];
+  for (let start = 0; start < points.length - 1; start += 4) {
+    const own = points.slice(start, Math.min(start + 4, points.length - 1));
+    const low = own.reduce((a, b) => (b[1] < a[1] ? b : a)), high = own.reduce((a, b) => (b[1] > a[1] ? b : a));
+    kept.push(...(low === high ? [low] : [low, high].sort((a, b) => a[0] - b[0])));
+  }
+  return [...kept, points.at(-1)];
 }
 
 const BINS = 25;

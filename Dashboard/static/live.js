@@ -8,7 +8,7 @@ const MOST_TRADES = 300;
 const ids = window.algosim;
 await mounted(ids.price, () => true); // the page's elements are there now
 const state = { symbol: address.get("symbol"), strategy: address.get("strategy"), connection: "lost", run: "", system: null,
-                money: null, strategies: [], fills: [], orders: new Map() };
+                money: null, strategies: [], fills: [] };
 const charts = { price: new PriceChart(ids.price), curves: new CurveCharts(ids.equity, ids.drawdown, ids.returns) };
 const market = new MarketTable(ids.market, (symbol) => choose(symbol));
 const grids = {};
@@ -32,6 +32,11 @@ const stream = new Stream({
     market.take(message.rows);
     state.clock = fromNs(message.ts);
     setText("clock", when(state.clock));
+    const whole = message.since === 0 && message.rows.length > 0;
+    if (whole && state.symbol && !message.rows.some(([symbol]) => symbol === state.symbol)) {
+      say(`${state.symbol} is not in this market`);
+      state.symbol = "";
+    }
     if (!state.symbol && message.rows.length) choose(busiest(message.rows));
   },
   "prices.chart"(message) {

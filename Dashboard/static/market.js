@@ -53,6 +53,7 @@ export class MarketTable {
 
   clear() {
     this.rows.clear();
+    this.dirty.clear();
     this.api?.setGridOption("rowData", []);
   }
 
@@ -63,17 +64,15 @@ export class MarketTable {
   take(rows) {
     const now = Date.now();
     const fresh = [];
-    for (const [symbol, last, change, rate, sentiment] of rows) {
+    for (const [symbol, last, change, rate, sentiment, ticked] of rows) {
       const row = this.rows.get(symbol);
       if (row) {
-        if (row.last !== last) {
-          row.moved = now;
-          row.direction = Math.sign(last - row.last);
-        }
-        Object.assign(row, { last, change, rate, sentiment });
+        if (row.last !== last) row.direction = Math.sign(last - row.last);
+        if (row.ticked !== ticked) row.moved = now;
+        Object.assign(row, { last, change, rate, sentiment, ticked });
         this.dirty.add(row);
       } else {
-        const made = { symbol, last, change, rate, sentiment, moved: now, direction: 0, age: 0, spark: [] };
+        const made = { symbol, last, change, rate, sentiment, ticked, moved: rate > 0 ? now : null, direction: 0, age: 0, spark: [] };
         this.rows.set(symbol, made);
         fresh.push(made);
       }
@@ -106,7 +105,7 @@ export class MarketTable {
       }
       row.spark.push(row.last);
       if (row.spark.length > POINTS) row.spark.shift();
-      const age = Math.floor((now - row.moved) / 1000);
+      const age = row.moved === null ? Infinity : Math.floor((now - row.moved) / 1000); // null: no tick was seen here
       if (age !== row.age) {
         row.age = age;
         this.dirty.add(row);
@@ -131,7 +130,7 @@ window.algosimCells = {
   whole: (params) => (params.value === null || params.value === undefined ? NONE : quantity(params.value)),
   money: (params) => number(params.value),
   cost: (params) => number(params.value, 4),
-  age: (params) => (params.value >= STALE_S ? `${params.value} s` : ""),
+  age: (params) => (params.value === Infinity ? "quiet" : params.value >= STALE_S ? `${quantity(params.value)} s` : ""),
   side: (params) => (params.value === "BUY" ? "▲ BUY" : "▼ SELL"),
   sideClass: (params) => (params.value === "BUY" ? "buy" : "sell"),
   signClass: (params) => (params.value > 0 ? "num buy" : params.value < 0 ? "num sell" : "num"),

@@ -175,13 +175,19 @@ def test_the_link_with_the_token_leaves_a_cookie_and_the_address_bar_clean() -> 
     )  # a program's: answered at once
 
 
+def test_the_link_keeps_what_else_it_says_and_never_leads_to_another_site() -> None:
+    asked = ask(REMOTE, path="/", query=f"symbol=AAPL&token={TOKEN}&drawer=market")
+    assert asked.headers["location"] == "/?symbol=AAPL&drawer=market"
+    assert ask(REMOTE, path="//evil.example/", query=f"token={TOKEN}").headers["location"] == "/evil.example/"
+
+
 def test_without_a_token_in_the_configuration_nothing_counts_as_one() -> None:
     for shown in ({"authorization": "Bearer "}, {"cookie": f"{COOKIE}="}, {}):
         assert ask_server(DashboardSection(), REMOTE, headers=shown).status == 401
     assert ask_server(DashboardSection(), REMOTE, query="token=").status == 401
 
 
-@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1"])
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 def test_this_machine_is_every_loopback_address(peer: str) -> None:
     assert ask(peer).may_control
 

@@ -103,7 +103,7 @@ IN_SIGHT = """(({ startValue, endValue }) => [startValue, endValue])(
 
 def test_a_zoomed_chart_stays_where_it_is_until_it_follows_again(page: Any) -> None:
     changes(page, "#chart-last")
-    before = page.evaluate(IN_SIGHT)
+    before = wait_until(lambda: (sight := page.evaluate(IN_SIGHT))[0] and sight)
     page.locator(".price canvas").hover()
     page.mouse.wheel(0, -400)
     page.locator("#follow[aria-pressed=false]").wait_for()
