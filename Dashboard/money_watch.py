@@ -16,6 +16,7 @@ from trading_lib.standing import Standing
 EVENTS_KEPT: Final = 2000  # order updates and fills, for who joins or was slow
 TAGS_KEPT: Final = 10_000  # orders whose type and limit are remembered
 TOTAL: Final = "total"
+PENDING: Final = "Pending"  # on its way: no report yet
 _SUMMED: Final = ("initial", "equity", "cash", "realized", "unrealized", "commission")
 
 Event = dict[str, Any]
@@ -139,7 +140,7 @@ class MoneyWatch:
             "ts": event["ts"],
             "strategy": event["strategy_id"],
             "id": key[1],
-            "status": "Pending",
+            "status": PENDING,
             "symbol": event["symbol"],
             "side": event["side"],
             "qty": event["quantity"],
@@ -267,7 +268,7 @@ def _open_row(strategy: str, order: Mapping[str, Any]) -> Event:
         "ts": "0",
         "strategy": strategy,
         "id": order["client_order_id"],
-        "status": "New" if order.get("status") != "travelling" else "Pending",
+        "status": "New" if order.get("status") != "travelling" else PENDING,
         "symbol": order["symbol"],
         "side": order["side"],
         "qty": order["qty"],

@@ -398,6 +398,7 @@ class Runner:
             self._ready(f"{self.entry.id} on tape {name} of run {self._run_id}, from record {next_seq}")
         elif reloaded:
             self.reloads += 1
+            self._before = msgspec.structs.replace(self._before, last_error="")  # of the version that is gone
             self._log.warning("%s: version %s from record %d on", self.entry.id, self.version, next_seq)
         else:
             self._log.warning("%s started again, from record %d", self.entry.id, next_seq)

@@ -107,25 +107,29 @@ def _strategy_choice(desk: Desk, may_control: bool, strategy: str) -> None:
     raw('<div id="strategy-state" class="muted"></div><div id="strategy-error" class="bad"></div>')
     form = ui.element("div").classes("form") if may_control else None
 
+    wanted, filled = (strategy if strategy in names else names[0]), False
+
+    def fill() -> None:
+        nonlocal filled
+        if form is not None and not filled:  # what runs is known a moment after the start
+            filled = fill_form(desk, form, wanted)
+
     def chosen(event: Any) -> None:
+        nonlocal wanted, filled
         ui.run_javascript(f"algosimLive.chooseStrategy({event.value!r})")
-        if form is not None:
-            fill_form(desk, form, event.value if event.value != ALL else names[0])
+        wanted, filled = (event.value if event.value != ALL else names[0]), False
+        fill()
 
     choice.on_value_change(chosen)
-    if form is not None and names:
-        at_first = strategy if strategy in names else names[0]
-
-        def fill() -> None:
-            if fill_form(desk, form, at_first):
-                waiting.deactivate()
-
-        waiting = ui.timer(1.0, fill)  # what runs is known a moment after the start
+    fill()
+    ui.timer(1.0, fill)
 
 
 def _kill_switch(desk: Desk) -> None:
     with ui.dialog() as dialog, ui.card():
-        ui.label("Kill switch: cancel what is open, and accept nothing more?").style("font-weight: 600")
+        ui.label("Kill switch: cancel what is open, and accept nothing more until the run ends?").style(
+            "font-weight: 600"
+        )
         scope = (
             ui.select(
                 [ALL, *(entry.id for entry in desk.config.Strategy.entries), MANUAL],

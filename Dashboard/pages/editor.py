@@ -160,7 +160,14 @@ class Editor:
             runs = self._running(self._name)
             reloads = self._desk.system.part("strategy").get("hot_reload", True)
             self._note(
-                "saved" + (", it takes over" if runs and reloads else "" if runs else ": it does not run yet")
+                "saved"
+                + (
+                    ", it takes over if it loads"
+                    if runs and reloads
+                    else ""
+                    if runs
+                    else ": it does not run yet"
+                )
             )
 
     def _take_theirs(self) -> None:

@@ -10,6 +10,7 @@ from Dashboard.guard import may_control
 from Dashboard.pages.controls import controls
 from Dashboard.pages.frame import column, grid, page_frame, raw, script
 from Dashboard.pages.ticket import order_ticket
+from trading_lib.models import MANUAL
 
 KPIS: Final = {  # id: (name, what it is)
     "equity": ("Equity", "initial + realised + unrealised − commissions"),
@@ -44,7 +45,8 @@ def add(desk: Desk) -> None:
         ids |= _market()
         if control:
             order_ticket(desk)
-        script("live.js", {**ids, "mayControl": control})
+        strategies = [*(entry.id for entry in desk.config.Strategy.entries), MANUAL]
+        script("live.js", {**ids, "mayControl": control, "strategies": strategies})
 
 
 def _kpis() -> None:

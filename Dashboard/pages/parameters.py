@@ -19,7 +19,8 @@ def fill_form(desk: Desk, form: ui.element, strategy: str) -> bool:
     )
     if status is None or "params" not in status:
         return False
-    known = {**status.get("params_known", {}), **status.get("params", {})}
+    declared = status.get("params_known", {})
+    known = {**declared, **status.get("params", {})}
     fields: dict[str, Any] = {}
     with form:
         for name, value in list(known.items())[:MOST]:
@@ -32,10 +33,14 @@ def fill_form(desk: Desk, form: ui.element, strategy: str) -> bool:
 
         async def apply() -> None:
             changes = {
-                name: _typed(field.value, known[name])
+                name: _typed(field.value, declared.get(name, known[name]))
                 for name, field in fields.items()
                 if field.value != known[name] and field.value not in (None, "")
             }
+            broken = [name for name in changes if isinstance(declared.get(name), int) and changes[name] % 1]
+            if broken:
+                ui.notify(f"{broken[0]}: a whole number", type="negative", position="bottom-right")
+                return
             if not changes:
                 ui.notify("nothing was changed", position="bottom-right")
                 return

@@ -1,15 +1,19 @@
 """The order ticket: an order by hand, of the strategy `manual`. It asks before it sends."""
 
+import asyncio
+import time
 from decimal import Decimal
 
 import msgspec
 from nicegui import ui
 
 from Dashboard.desk import Desk, Refusal
+from Dashboard.money_watch import PENDING
 from Dashboard.pages.frame import raw
 from trading_lib.control import PlaceOrder
 
 MARKET, LIMIT = "market", "limit"
+OUTCOME_S = 3.0  # so long somebody waits for what becomes of an order
 
 
 def order_ticket(desk: Desk) -> None:
@@ -44,7 +48,7 @@ def order_ticket(desk: Desk) -> None:
             return msgspec.convert(
                 {
                     "action": "order",
-                    "symbol": symbol.value,
+                    "symbol": symbol.value.strip(),
                     "side": side.value,
                     "qty": quantity.value,
                     "type": kind.value,
@@ -57,7 +61,7 @@ def order_ticket(desk: Desk) -> None:
         asked: list[PlaceOrder] = []  # the one the question is about: fields that change meanwhile do not
 
         def ask() -> None:
-            problem.text = _problem(desk, symbol.value, quantity.value, kind.value, price.value)
+            problem.text = _problem(desk, symbol.value.strip(), quantity.value, kind.value, price.value)
             if problem.text:
                 return
             try:
@@ -77,11 +81,26 @@ def order_ticket(desk: Desk) -> None:
             except Refusal as fault:
                 problem.text = str(fault)
             else:
-                ui.notify(f"sent, record {answer.seq:,}", type="positive", position="bottom-right")
+                await _say_what_became(desk, f"{answer.seq}.-1")
 
         send.on_click(place)
         ui.button("Review …", on_click=ask).props("unelevated")
         raw('<button class="cell-button" data-drawer="ticket">close</button>')
+
+
+async def _say_what_became(desk: Desk, order_id: str) -> None:
+    """What the ledger makes of an order; an order travels for the configured latency of event time."""
+    deadline = time.monotonic() + OUTCOME_S
+    while time.monotonic() < deadline:
+        told = [row for row in desk.money.orders.kept if row["id"] == order_id and row["status"] != PENDING]
+        if told and told[-1]["status"] == "Rejected":
+            ui.notify(f"denied: {told[-1]['reason']}", type="negative", position="bottom-right")
+            return
+        if told:
+            ui.notify(f"{order_id}: {told[-1]['status']}", type="positive", position="bottom-right")
+            return
+        await asyncio.sleep(0.1)
+    ui.notify(f"sent, on its way: {order_id}", type="positive", position="bottom-right")
 
 
 def question_of(order: PlaceOrder) -> str:

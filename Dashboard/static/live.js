@@ -9,6 +9,7 @@ const ids = window.algosim;
 await mounted(ids.price, () => true); // the page's elements are there now
 const state = { symbol: address.get("symbol"), strategy: address.get("strategy"), connection: "lost", run: "", system: null,
                 money: null, strategies: [], fills: [] };
+if (!ids.strategies.includes(state.strategy)) state.strategy = ""; // the address may be of another run
 const charts = { price: new PriceChart(ids.price), curves: new CurveCharts(ids.equity, ids.drawdown, ids.returns) };
 const market = new MarketTable(ids.market, (symbol) => choose(symbol));
 const grids = {};

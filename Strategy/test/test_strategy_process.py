@@ -196,6 +196,8 @@ def test_a_strategy_that_raises_is_counted_and_goes_on(tmp_path: Path) -> None:
         m.put(1.0, 2.0, 3.0)
         s.until(lambda: s.quantities == [3.0])
         s.until(lambda: "'errors': 2, 'last_error': 'line 4: ZeroDivisionError" in s.process.output)
+        s.save(BUY_ALL)
+        s.until(lambda: "'errors': 2, 'last_error': ''" in s.process.output)  # that of the version before
         assert s.stop() == EXIT_OK
     assert "mine: at record 0: line 4: ZeroDivisionError: division by zero" in s.process.output
 
