@@ -15,6 +15,7 @@ from trading_lib.metrics import sharpe, year_basis
 from trading_lib.models import NS_PER_S, Account
 
 CAPACITY: Final = 1024  # samples, 8 KiB a strategy
+FEWEST: Final = 30  # samples that make a Sharpe ratio: of a few seconds, annualised, it would only be a large number
 
 
 class Rating(NamedTuple):
@@ -82,7 +83,9 @@ class Standing:
         drawdown = self._drawdown if self._peak > 0 else None
         passed = self._ts - self._start
         exposure = self._held_ns / passed if passed else None
-        return Rating(drawdown, sharpe(self.samples(), year), self._step, exposure)
+        samples = self.samples()
+        ratio = sharpe(samples, year) if len(samples) >= FEWEST else None
+        return Rating(drawdown, ratio, self._step, exposure)
 
     def samples(self) -> list[float]:
         """The equity on the grid, up to the last account's time."""
