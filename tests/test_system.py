@@ -305,7 +305,7 @@ def test_a_dashboard_whose_port_is_taken_is_said_and_starts_on_request_when_it_i
         taken.close()
         ask(running_system.run_dir / "status.sock", {"start": "dashboard"})
         running_system.process.wait_for(f"dashboard: http://127.0.0.1:{port}", patience=60)
-        assert running_system.part("dashboard")["state"] == "ready"
+        wait_until(lambda: running_system.part("dashboard")["state"] == "ready")
         assert running_system.process.stop(signal.SIGINT) == 0
 
 

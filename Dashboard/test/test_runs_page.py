@@ -150,7 +150,7 @@ def test_the_slider_shows_what_stood_at_its_instant(slider: Any, system: Dashboa
         assert text(slider, "#at-time").startswith(f"record{instant['seq']:,}")
         assert f"equity{strategy['equity']:,.2f}" in text(slider, "#at-strategy")
         for symbol, quantity in strategy["positions"].items():
-            assert f"{symbol}{quantity:,.0f}" in text(slider, "#at-position")
+            assert f"{symbol}{quantity:,.0f}".replace("-", "−") in text(slider, "#at-position")
         for name in strategy["indicators"]:
             assert name in text(slider, "#at-indicators")
         if strategy["why_seq"] > strategy["order_seq"]:
