@@ -15,7 +15,9 @@ from trading_lib.metrics import sharpe, year_basis
 from trading_lib.models import NS_PER_S, Account
 
 CAPACITY: Final = 1024  # samples, 8 KiB a strategy
-FEWEST: Final = 30  # samples that make a Sharpe ratio: of a few seconds, annualised, it would only be a large number
+FEWEST: Final = (
+    30  # samples that make a Sharpe ratio: of a few seconds, annualised, it would only be a large number
+)
 
 
 class Rating(NamedTuple):
