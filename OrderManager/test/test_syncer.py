@@ -109,9 +109,9 @@ def test_a_disk_that_fails_in_the_thread_acknowledges_nothing_and_breaks_the_jou
     client = room.join("sma", number=5)
     room.ledger.settle()
     disk.fault = OSError(errno.EIO, "Input/output error")
-    disk.gate.release(10)
     room.send_fast(client, order(4), 5)
     wait_until(lambda: disk.begun == 1, "the fdatasync to begin")
+    disk.gate.release(10)
     with pytest.raises(JournalError, match="cannot be made durable"):
         wait_until(lambda: room.told_of(client))
     assert client.acknowledged == []
