@@ -235,6 +235,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
+    def hurry(self) -> None:
+        """Let it run like everybody else, whatever class it has put itself in; where we may not, it stays there."""
+        if self._process is not None and hasattr(os, "sched_setscheduler"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.sched_setscheduler(self._process.pid, os.SCHED_OTHER, os.sched_param(0))
+
     def kill(self) -> None:
         """End the process, whatever it does, and wait until it is gone: only then its locks are free."""
         if self._process is not None:

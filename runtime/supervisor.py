@@ -4,8 +4,8 @@
         exit_code = supervisor.run(show)
 
 The parent waits; signals only set flags; a child's end wakes it through its link. Stopping has two
-seconds, shared out in the order of the stream: Gateway, Strategy, OrderManager, OrderBook, Recorder; the
-dashboard, which nobody waits for, stops meanwhile.
+seconds, shared out in the order of the stream: Gateway, Strategy, OrderManager, OrderBook, Recorder; what one
+does not use of its share the next one has. The dashboard, which nobody waits for, stops meanwhile.
 """
 
 import contextlib
@@ -250,12 +250,16 @@ class Supervisor:
         self._stopping = True
         if LAST in self.children:
             self.children[LAST].signal(signal.SIGTERM)
+        began = time.monotonic()
+        ends_at = 0.0
         for name, share in STOP_SHARES.items():
+            ends_at += share
             child = self.children.get(name)
             if child is None:
                 continue
+            child.hurry()
             child.signal(signal.SIGTERM)
-            deadline = time.monotonic() + share
+            asked_at, deadline = time.monotonic(), began + ends_at
             while child.pid is not None and not child.reap():
                 self._loop.run_once(0.005)
                 if self.interrupts > max(interrupts, 1):
@@ -263,7 +267,7 @@ class Supervisor:
                     return
                 if time.monotonic() > deadline:
                     if child.state is not State.STARTING:  # it hears nothing while it loads and compiles
-                        self._tell(f"{name} did not stop within {share} s: killed")
+                        self._tell(f"{name} did not stop within {time.monotonic() - asked_at:.1f} s: killed")
                     child.signal(signal.SIGKILL)
                     child.state = State.KILLED
                     deadline = float("inf")

@@ -4,10 +4,10 @@ One with modules beside it, or with parameters that an operator has given it, is
 parameters are its `params.json`. Replay runs the version that ran then, whatever has become of the file.
 """
 
-import contextlib
 import hashlib
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,8 +67,12 @@ class Version:
             file = draft / relative
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        with contextlib.suppress(FileExistsError):  # somebody else was first, with the same files
+        try:
             draft.rename(kept)
+        except OSError:
+            if not kept.is_dir():
+                raise
+            shutil.rmtree(draft)  # somebody else was first, with the same files
 
 
 def same_params(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -1,6 +1,8 @@
 """Versions of strategies, kept in a run's folder."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 from runtime.versions import Version, kept_params, kept_version, same_params
 from trading_lib.strategy_file import load_strategy
@@ -33,6 +35,24 @@ def test_keeping_a_version_again_changes_nothing(tmp_path: Path) -> None:
     made.keep(tmp_path)
     made.keep(tmp_path)
     assert len(list((tmp_path / "strategies").iterdir())) == 1
+
+
+def test_processes_that_keep_a_version_at_the_same_time_all_find_it_kept(tmp_path: Path) -> None:
+    neighbours = {f"rules{number}": f"N = {number}\n" for number in range(30)}
+    made = version(tmp_path / "a", mine="a = 1\n", **neighbours)
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(20):
+            run = tmp_path / str(number)
+            run.mkdir()
+            together = Barrier(8)
+            for done in [threads.submit(keep_together, made, run, together) for _ in range(8)]:
+                done.result()
+            assert [kept.name for kept in (run / "strategies").iterdir()] == [made.name]
+
+
+def keep_together(made: Version, run: Path, together: Barrier) -> None:
+    together.wait(10)
+    made.keep(run)
 
 
 def test_other_parameters_are_another_version_and_kept_with_it(tmp_path: Path) -> None:
