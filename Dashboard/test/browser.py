@@ -94,3 +94,8 @@ def browser() -> Iterator[OpenPage]:
         finally:
             chromium.close()
     assert not faults, "\n".join(faults)
+
+
+def text(page: Any, selector: str) -> str:
+    """What the first element of a page that a selector finds says."""
+    return str(page.locator(selector).first.text_content())

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from Dashboard.strategy_files import FILE
-from Dashboard.test.browser import Dashboard, OpenPage, browser, dashboard, needs_browser
+from Dashboard.test.browser import Dashboard, OpenPage, dashboard, needs_browser
 from testing.harness import wait_until
 
 pytestmark = needs_browser
@@ -50,12 +50,6 @@ def system(files: Path) -> Iterator[Dashboard]:
         Dashboard={"strategies_dir": str(files), "host": "0.0.0.0", "token": TOKEN},
     ) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def open_page() -> Iterator[OpenPage]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from Dashboard.test.browser import Dashboard, OpenPage, browser, dashboard, needs_browser
+from Dashboard.test.browser import Dashboard, OpenPage, dashboard, needs_browser, text
 from testing.harness import wait_until
 
 pytestmark = needs_browser
@@ -21,22 +21,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def open_page() -> Iterator[OpenPage]:
-    with browser() as opened:
-        yield opened
-
-
 @pytest.fixture
 def page(system: Dashboard, open_page: OpenPage) -> Iterator[Any]:
     opened = open_page(system.url)
     opened.wait_for_function("document.getElementById('clock')?.textContent.length > 8")
     yield opened
     opened.close()
-
-
-def text(page: Any, selector: str) -> str:
-    return str(page.locator(selector).first.text_content())
 
 
 def changes(page: Any, selector: str) -> None:

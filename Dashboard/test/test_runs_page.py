@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from Dashboard.run_jobs import DONE
-from Dashboard.test.browser import Dashboard, OpenPage, browser, dashboard, needs_browser
+from Dashboard.test.browser import Dashboard, OpenPage, dashboard, needs_browser, text
 from lab import evaluate
 from testing.harness import wait_until
 
@@ -28,12 +28,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     evaluate(CROSSOVER, DATA, params={"fast": 3}, out=folder / "runs" / "quick", report=False)
     with dashboard(folder) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def open_page() -> Iterator[OpenPage]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -59,10 +53,6 @@ def row(page: Any, run: str) -> Any:
 def tick(page: Any, *runs: str) -> None:
     for run in runs:
         page.locator(f'[row-id="{run}"] .ag-checkbox-input').click()
-
-
-def text(page: Any, selector: str) -> str:
-    return str(page.locator(selector).text_content())
 
 
 def at(page: Any) -> int:

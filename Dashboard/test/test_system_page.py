@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from Dashboard.test.browser import Dashboard, OpenPage, browser, dashboard, needs_browser
+from Dashboard.test.browser import Dashboard, OpenPage, dashboard, needs_browser
 from runtime import status_socket
 from testing.harness import wait_until
 from trading_lib.histogram import Histogram
@@ -23,12 +23,6 @@ pytestmark = needs_browser
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     with dashboard(tmp_path_factory.mktemp("system")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def open_page() -> Iterator[OpenPage]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture
