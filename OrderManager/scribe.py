@@ -6,6 +6,7 @@ reports and events.
     scribe.commit(desks)               # one write for everything
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -90,8 +91,11 @@ class Scribe:
             self._batch, self._payloads = [], []
         for desk in desks:
             desk.note_acknowledgement(self._needed)
-        self._sync(here=self._lull and 0 < urgent <= FEW)
+        alone = self._lull and 0 < urgent <= FEW
+        self._sync(here=alone)
         self.acknowledge(desks)
+        if alone:
+            os.sched_yield()  # the kernel likes to wake who was told on this processor: it would wait for us
         for client, frames in self._untold:
             client.send(frames)
         self._untold.clear()

@@ -52,6 +52,7 @@ class Run(Section, frozen=True):
     export_dir: str = "runs"
     log_dir: str = "logs"
     keep_awake: bool = False  # processors do not sleep while ticks come: quicker, at the price of electricity
+    pin: bool = False  # each of the four parts stays on its processor: `runtime.processors`
     resume: str | None = None  # folder of an earlier run whose positions and cash this one begins with
 
     @property

@@ -33,6 +33,7 @@ import msgspec
 from config import DEFAULT_CONFIG, Config, ConfigError, load_config, resolve
 from logger import LinesFormatter, close_logger, console_level, get_logger
 from runtime.loop import EventLoop, PortInUse
+from runtime.processors import stay
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -183,6 +184,8 @@ def run_part(name: str, serve: Callable[[Part, Config], None], argv: list[str] |
     part = Part(name, log, link, arguments.verbose)
     if link is not None:
         log.addHandler(_ToSupervisor(part, console_level(arguments.verbose)))
+    if config.run.pin and (processor := stay(name, len(config.Strategy.entries))) is not None:
+        log.info("stays on processor %d", processor)
     try:
         serve(part, config)
     except (ConfigError, PortInUse, CannotStart) as fault:
