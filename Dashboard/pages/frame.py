@@ -16,6 +16,8 @@ READ_ONLY: Final = (
     "Read only from here: control stays on the machine itself (ssh -L {port}:localhost:{port})."
 )
 
+BY_SIGN: Final = {":cellClass": "params => algosimCells.signClass(params)"}  # of a column of gains and losses
+
 
 def page_frame(desk: Desk, here: str, may_control: bool) -> None:
     """The header of a page; `here` is its path."""

@@ -1,6 +1,6 @@
 """Live: the market, what the strategies do in it, and the controls, on one screen."""
 
-from typing import Any, Final
+from typing import Final
 
 from nicegui import ui
 from starlette.requests import Request
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from Dashboard.desk import Desk
 from Dashboard.guard import may_control
 from Dashboard.pages.controls import controls
-from Dashboard.pages.frame import column, grid, page_frame, raw, script
+from Dashboard.pages.frame import BY_SIGN, column, grid, page_frame, raw, script
 from Dashboard.pages.ticket import order_ticket
 from trading_lib.models import MANUAL
 
@@ -87,29 +87,22 @@ def _curves() -> dict[str, int]:
     return made
 
 
-_STRATEGY: Final[dict[str, Any]] = {"width": 92}
-_SIDE: Final[dict[str, Any]] = {
-    "width": 68,
-    ":cellClass": "params => algosimCells.sideClass(params)",
-    "cell": "side",
-}
-
-
-def _tables() -> dict[str, int]:
-    trades = [
-        column("time", "time (UTC)", width=162, cellClass="num", headerClass="num"),
-        column("strategy", "strategy", **_STRATEGY),
-        column("side", "side", **_SIDE),
+_BEGINNING: Final = (  # of a trade's row and of an order's
+    column("time", "time (UTC)", width=162, cellClass="num", headerClass="num"),
+    column("strategy", "strategy", width=92),
+    column("side", "side", "side", width=68, **{":cellClass": "params => algosimCells.sideClass(params)"}),
+)
+TABLES: Final = {  # id: columns
+    "trades": (
+        *_BEGINNING,
         column("qty", "quantity", "whole", width=74),
         column("symbol", "symbol", width=70),
         column("price", "price", "price", width=78),
         column("commission", "cost", "cost", width=66),
         column("tag", "reason", flex=1),
-    ]
-    orders = [
-        column("time", "time (UTC)", width=160, cellClass="num", headerClass="num"),
-        column("strategy", "strategy", **_STRATEGY),
-        column("side", "side", **_SIDE),
+    ),
+    "open": (
+        *_BEGINNING,
         column("qty", "leaves", "whole", width=80),
         column("symbol", "symbol", width=80),
         column("type", "type", width=80),
@@ -118,27 +111,19 @@ def _tables() -> dict[str, int]:
         column(
             "cancel", "", width=80, **{":cellRenderer": "() => '<button class=cell-button>cancel</button>'"}
         ),
-    ]
-    positions = [
+    ),
+    "positions": (
         column("strategy", "strategy", width=140),
         column("symbol", "symbol", width=120),
-        column(
-            "qty",
-            "position",
-            "whole",
-            width=110,
-            **{":cellClass": "params => algosimCells.signClass(params)"},
-        ),
+        column("qty", "position", "whole", width=110, **BY_SIGN),
         column("average", "average price", "price", width=120),
         column("last", "last price", "price", width=120),
-        column(
-            "unrealized",
-            "unrealised",
-            "money",
-            width=120,
-            **{":cellClass": "params => algosimCells.signClass(params)"},
-        ),
-    ]
+        column("unrealized", "unrealised", "money", width=120, **BY_SIGN),
+    ),
+}
+
+
+def _tables() -> dict[str, int]:
     made = {}
     with ui.element("section").classes("panel tables").props('aria-label="trades, orders, positions"'):
         with ui.tabs().props("dense align=left no-caps") as tabs:
@@ -148,7 +133,7 @@ def _tables() -> dict[str, int]:
             ui.tab("positions", "Positions")
         with ui.tab_panels(tabs, value="trades").classes("fill").props("keep-alive animated=false") as panels:
             panels.style("background: transparent")
-            for key, columns in (("trades", trades), ("open", orders), ("positions", positions)):
+            for key, columns in TABLES.items():
                 with ui.tab_panel(key).style("padding: 0; height: 100%"):
                     made[key] = grid(columns).id
     return made
@@ -158,13 +143,7 @@ def _market() -> dict[str, int]:
     columns = [
         column("symbol", "symbol", minWidth=90, flex=1),
         column("last", "last", "price", width=95, **{":cellClassRules": "algosimCells.tint"}),
-        column(
-            "change",
-            "change",
-            "percent",
-            width=85,
-            **{":cellClass": "params => algosimCells.signClass(params)"},
-        ),
+        column("change", "change", "percent", width=85, **BY_SIGN),
         column("rate", "ticks/s", "rate", width=75),
         column("sentiment", "news", "whole", width=62),
         column(

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from Dashboard.desk import Desk
 from Dashboard.guard import may_control
-from Dashboard.pages.frame import column, grid, page_frame, raw, script
+from Dashboard.pages.frame import BY_SIGN, column, grid, page_frame, raw, script
 
 FIND: Final = "find a run: id, strategy, state"
 
@@ -34,9 +34,7 @@ def _list() -> dict[str, int]:
         column("strategies", "strategies", flex=1, minWidth=84),
         column("fills", "fills", "whole", width=56),
         column("equity", "equity", "money", width=92),
-        column(
-            "gain", "return", "gain", width=80, **{":cellClass": "params => algosimCells.signClass(params)"}
-        ),
+        column("gain", "return", "gain", width=80, **BY_SIGN),
         column("comparable", "comparable", "yes", width=92, cellDataType=False, **number),
     ]
     with ui.element("section").classes("panel").props('aria-label="list of runs"'):
