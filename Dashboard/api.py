@@ -9,24 +9,19 @@ import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
+from Dashboard.answers import json_answer, require_control
 from Dashboard.api_runs import add_runs
 from Dashboard.api_system import add_system
 from Dashboard.desk import Desk, Refusal
-from Dashboard.guard import may_control
 from Dashboard.price_history import thinned
 from trading_lib.control import OperatorAction
 
 MAX_ACTION: Final = 1 << 14  # bytes: 32 parameters of a model are under 2,500
 MOST_POINTS: Final = 20_000
 PARTS: Final = ("orderbook", "order_manager", "strategy", "gateway", "recorder")
-_encode: Final = msgspec.json.Encoder().encode
 _action: Final = msgspec.json.Decoder(OperatorAction)
 
 Count = Annotated[int, Query(ge=1, le=2000, description="at most so many, the newest")]
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(_encode(value), status, media_type="application/json")
 
 
 def make_api(desk: Desk) -> APIRouter:
@@ -46,7 +41,7 @@ def _add_market(api: APIRouter, desk: Desk) -> None:
     @api.get("/state", tags=["state"])
     async def state() -> Response:
         """The run that is on: its id, how far its tape is, money in total, and whether main.py answers."""
-        return _json(
+        return json_answer(
             {
                 "run_id": market.run_id,
                 "attached": market.attached,
@@ -78,7 +73,7 @@ def _add_market(api: APIRouter, desk: Desk) -> None:
                         "sentiment": _known(sentiment),
                     }
                 )
-        return _json(rows)
+        return json_answer(rows)
 
     @api.get("/prices/{symbol}/history", tags=["market"])
     async def history(symbol: str, points: Annotated[int, Query(ge=2, le=MOST_POINTS)] = 2000) -> Response:
@@ -86,12 +81,12 @@ def _add_market(api: APIRouter, desk: Desk) -> None:
         if symbol not in market.symbols:
             raise HTTPException(404, f"{symbol}: no such symbol")
         line = thinned(market.beginning(symbol), points)
-        return _json({"symbol": symbol, "ms": line.ms.tolist(), "values": line.values.tolist()})
+        return json_answer({"symbol": symbol, "ms": line.ms.tolist(), "values": line.values.tolist()})
 
     @api.get("/news", tags=["market"])
     async def news() -> Response:
         """The newest news items of this epoch."""
-        return _json(
+        return json_answer(
             [{"ts": str(item.ts), "symbol": item.symbol, "sentiment": item.sentiment} for item in market.news]
         )
 
@@ -106,37 +101,37 @@ def _add_money(api: APIRouter, desk: Desk) -> None:
     @api.get("/money", tags=["money"])
     async def lanes() -> Response:
         """Every strategy's money, and the total."""
-        return _json({"total": money.total(), "lanes": list(money.lanes.values())})
+        return json_answer({"total": money.total(), "lanes": list(money.lanes.values())})
 
     @api.get("/equity", tags=["money"])
     async def equity() -> Response:
         """Equity curves of this epoch by strategy, and in total: points of (event time in ms, equity)."""
-        return _json({name: curve.points for name, curve in money.curves.items()})
+        return json_answer({name: curve.points for name, curve in money.curves.items()})
 
     @api.get("/orders", tags=["money"])
     async def orders(count: Count = 200) -> Response:
         """The newest updates of orders."""
-        return _json(list(money.orders.kept)[-count:])
+        return json_answer(list(money.orders.kept)[-count:])
 
     @api.get("/orders/open", tags=["money"])
     async def open_orders() -> Response:
         """Orders that are not done: at most 2,000 of them."""
-        return _json(list(money.open.values())[-2000:])
+        return json_answer(list(money.open.values())[-2000:])
 
     @api.get("/fills", tags=["money"])
     async def fills(count: Count = 200) -> Response:
         """The newest fills."""
-        return _json(list(money.fills.kept)[-count:])
+        return json_answer(list(money.fills.kept)[-count:])
 
     @api.get("/strategies", tags=["state"])
     async def strategies() -> Response:
         """What each strategy is doing: state, version, indicators, why it does not trade."""
-        return _json(desk.system.strategies())
+        return json_answer(desk.system.strategies())
 
     @api.get("/system", tags=["state"])
     async def system() -> Response:
         """Every process: state, CPU, memory, restarts, counters, latencies."""
-        return _json(desk.system.system())
+        return json_answer(desk.system.system())
 
 
 def _add_control(api: APIRouter, desk: Desk) -> None:
@@ -146,7 +141,7 @@ def _add_control(api: APIRouter, desk: Desk) -> None:
 
         The answer says at which record of the tape it has taken effect, or (409) why it has not.
         """
-        _require_control(request)
+        require_control(request)
         body = await request.body()
         if len(body) > MAX_ACTION:
             raise HTTPException(413, f"an action has at most {MAX_ACTION} bytes")
@@ -158,24 +153,19 @@ def _add_control(api: APIRouter, desk: Desk) -> None:
             answer = await desk.act(action)
         except Refusal as fault:
             raise HTTPException(409, str(fault)) from None
-        return _json({"ok": True, "id": answer.id, "seq": answer.seq})
+        return json_answer({"ok": True, "id": answer.id, "seq": answer.seq})
 
     @api.post("/parts/{part}/{command}", tags=["control"])
     async def parts(request: Request, part: str, command: str) -> Response:
         """Have main.py `kill` or `start` a part."""
-        _require_control(request)
+        require_control(request)
         if command not in ("kill", "start"):
             raise HTTPException(404, f"{command}: no such command, only kill and start")
         try:
             await desk.command({command: part})
         except Refusal as fault:
             raise HTTPException(409, str(fault)) from None
-        return _json({"ok": True})
-
-
-def _require_control(request: Request) -> None:
-    if not may_control(request):
-        raise HTTPException(403, "read only from elsewhere: control stays on the machine itself")
+        return json_answer({"ok": True})
 
 
 def api_page(schema: dict[str, Any]) -> str:

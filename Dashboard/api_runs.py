@@ -8,13 +8,12 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
 from Dashboard import run_work
+from Dashboard.answers import json_answer, json_text, require_control
 from Dashboard.desk import Desk
-from Dashboard.guard import may_control
 from Dashboard.run_downloads import NotThere, download, files_of, hides_seed, report, run_folder
 from Dashboard.run_jobs import DONE, FAILED, Job, Key, TooMany, stamp_of
 
@@ -24,8 +23,6 @@ REPLAY_S: Final = 60.0  # what is not reached by then is given without it
 INSTANTS_LIMIT_S: Final = 120.0
 REPORT_LIMIT_S: Final = 600.0
 COMPARE_LIMIT_S: Final = 120.0
-HEADERS: Final = {"Cache-Control": "no-store"}
-_encode: Final = msgspec.json.Encoder().encode
 
 
 def add_runs(api: APIRouter, desk: Desk) -> None:
@@ -40,7 +37,7 @@ def _add_list(api: APIRouter, desk: Desk) -> None:
     async def runs() -> Response:
         """The runs and evaluations that there are, the newest first: at most 500, of `folders`."""
         try:
-            return _json(await desk.shelf.list())
+            return json_answer(await desk.shelf.list())
         except OSError as fault:
             raise HTTPException(409, f"the runs cannot be listed: {fault.strerror}") from None
 
@@ -66,7 +63,7 @@ def _add_files(api: APIRouter, desk: Desk) -> None:
         """One run: its line of the list, the files that may be had, and how the work on it stands."""
         folder = await _folder(desk, run_id)
         jobs = {what: desk.jobs.get((what, run_id)) for what in (run_work.REPORT, run_work.INSTANTS)}
-        return _json(
+        return json_answer(
             {
                 "run": await asyncio.to_thread(_summary, folder),
                 "files": await asyncio.to_thread(files_of, folder),
@@ -103,7 +100,7 @@ def _add_work(api: APIRouter, desk: Desk) -> None:
             raise HTTPException(409, "this run's seed is hidden, and a report says it")
         arguments = [run_work.REPORT, str(folder)]
         job = _begun(desk, (run_work.REPORT, run_id), arguments, REPORT_LIMIT_S, object())
-        return _json(job.told(), 202)
+        return json_answer(job.told(), 202)
 
     @api.post("/runs/{run_id}/instants", tags=["runs"])
     async def look(request: Request, run_id: str) -> Response:
@@ -115,7 +112,7 @@ def _add_work(api: APIRouter, desk: Desk) -> None:
             *("--instants", str(INSTANTS), "--limit-s", str(REPLAY_S)),
         ]
         job = _begun(desk, (run_work.INSTANTS, run_id), arguments, INSTANTS_LIMIT_S, stamp)
-        return _json(job.told(), 202)
+        return json_answer(job.told(), 202)
 
     @api.get("/runs/{run_id}/instants", tags=["runs"])
     async def instants(run_id: str) -> Response:
@@ -136,8 +133,7 @@ async def _folder(desk: Desk, run_id: str) -> Path:
 
 async def _asked_here(request: Request, desk: Desk, run_id: str) -> Path:
     """The run's folder, if whoever asks may have something done."""
-    if not may_control(request):
-        raise HTTPException(403, "read only from elsewhere: control stays on the machine itself")
+    require_control(request)
     return await _folder(desk, run_id)
 
 
@@ -153,15 +149,11 @@ def _stands(job: Job) -> Response:
     if job.state == FAILED:
         raise HTTPException(409, job.why)
     if job.state != DONE:
-        return _json(job.told(), 202)
-    return Response(job.result, media_type="application/json", headers=HEADERS)
+        return json_answer(job.told(), 202)
+    return json_text(job.result)
 
 
 def _summary(folder: Path) -> Any:
     from lab.run_list import summary  # pandas: see `run_shelf`
 
     return summary(folder)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(_encode(value), status, media_type="application/json", headers=HEADERS)

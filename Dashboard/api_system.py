@@ -1,21 +1,20 @@
 """What the System page asks for once, the logs it follows, and `/metrics`."""
 
+import asyncio
 from typing import Annotated, Final, Literal
 
-import msgspec
 from fastapi import APIRouter, HTTPException, Query
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from config import resolve
 from Dashboard import log_tail
+from Dashboard.answers import json_answer
 from Dashboard.desk import Desk
 from Dashboard.log_tail import UnknownLog, Wanted
-from Dashboard.metrics import exposition
+from Dashboard.metrics import Snapshot, exposition
 
 MOST_LINES: Final = 2000
-_encode: Final = msgspec.json.Encoder().encode
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -28,12 +27,12 @@ def add_system(api: APIRouter, desk: Desk) -> None:
     async def recent() -> Response:
         """Rates of the last ten minutes, and the latency histograms of the last one: a page begins with them."""
         found = desk.system.recent
-        return _json({"rates": list(found.rates), "snapshots": found.snapshots()})
+        return json_answer({"rates": list(found.rates), "snapshots": found.snapshots()})
 
     @api.get("/logs", tags=["logs"])
     async def names() -> Response:
         """The logs that there are, and their sizes in bytes."""
-        return _json(log_tail.sizes(logs))
+        return json_answer(await asyncio.to_thread(log_tail.sizes, logs))
 
     @api.get("/logs/{part}", tags=["logs"])
     async def tail(
@@ -45,12 +44,12 @@ def add_system(api: APIRouter, desk: Desk) -> None:
     ) -> Response:
         """The last lines of a part's log, or those since the answer before; of a level or worse, with a text."""
         try:
-            found = await run_in_threadpool(log_tail.read_tail, logs, part, Wanted(level, text, count), after)
+            found = await asyncio.to_thread(log_tail.read_tail, logs, part, Wanted(level, text, count), after)
         except UnknownLog as fault:
             raise HTTPException(404, str(fault)) from None
         except OSError as fault:
             raise HTTPException(503, f"{part}.log cannot be read: {fault.strerror}") from None
-        return _json(found)
+        return json_answer(found)
 
 
 def add_metrics(routes: APIRouter, desk: Desk) -> None:
@@ -58,8 +57,5 @@ def add_metrics(routes: APIRouter, desk: Desk) -> None:
 
     @routes.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(exposition(desk), media_type=CONTENT_TYPE_LATEST)
-
-
-def _json(value: object) -> Response:
-    return Response(_encode(value), media_type="application/json")
+        text = await asyncio.to_thread(exposition, Snapshot(desk))
+        return Response(text, media_type=CONTENT_TYPE_LATEST)

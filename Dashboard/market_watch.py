@@ -149,7 +149,7 @@ class MarketWatch:
     # ----------------------------------------------------------------------------------------- looking
 
     def look(self) -> bool:
-        """Take what is new; False when there is no market. `changed` gathers until `seen`."""
+        """Take what is new; False when there is no market. `changed` gathers until a frame has taken it."""
         view = self._view
         if view is None:
             if not self._attach():

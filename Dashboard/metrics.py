@@ -18,10 +18,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from config import resolve
 from Dashboard.counted import OF_EVERY_PART, Counted, counted
 from Dashboard.desk import Desk
 from Dashboard.disk import room
+from Dashboard.market_watch import MarketWatch
 from Dashboard.recent import histograms
 from trading_lib.histogram import Histogram
 
@@ -75,60 +75,38 @@ _COUNT_HELP: Final = {
 }
 
 
-class DeskCollector(Collector):
-    """Reads one desk, when it is asked."""
+class Snapshot(Collector):
+    """What a desk says at the moment when this is made, on the event loop; any thread may collect it then."""
 
     def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+        self._status = desk.system.status  # the next one is another object
+        self._taken = [*_run(desk), *_market(desk.market), *_money(desk.money.lanes), *_server(desk)]
+        self._runs = desk.runs
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, once."""
-        parts: Mapping[str, Mapping[str, Any]] = self._desk.system.status.get("parts", {})
-        yield from self._run()
+        parts: Mapping[str, Mapping[str, Any]] = self._status.get("parts", {})
+        yield from self._taken
         yield from _processes(parts)
         yield from _counts(parts)
         yield from _latencies(parts)
-        yield from self._market()
-        yield from _money(self._desk.money.lanes)
-        yield from self._dashboard()
-
-    def _run(self) -> Iterator[Metric]:
-        system = self._desk.system
-        yield GaugeMetricFamily("algosim_up", "Whether main.py speaks to the dashboard.", float(system.live))
-        run = InfoMetricFamily("algosim_run", "The run that is on.")
-        run.add_metric([], {"run_id": self._desk.market.run_id})
-        yield run
-        uptime = system.status.get("uptime_s", 0.0)
-        yield GaugeMetricFamily("algosim_run_uptime_seconds", "Since main.py's start.", uptime)
-
-    def _market(self) -> Iterator[Metric]:
-        market = self._desk.market
-        yield GaugeMetricFamily("algosim_symbols", "Symbols that have a price.", len(market.symbols))
-        yield GaugeMetricFamily("algosim_epoch", "Epochs of the market that were seen begin.", market.epoch)
-        prices = GaugeMetricFamily(
-            "algosim_price", f"Last price, of the first {MOST_SYMBOLS} symbols.", labels=["symbol"]
-        )
-        for slot, symbol in enumerate(market.symbols[:MOST_SYMBOLS]):
-            if not math.isnan(price := market.prices[slot].item()):
-                prices.add_metric([symbol], price)
-        yield prices
-
-    def _dashboard(self) -> Iterator[Metric]:
-        desk = self._desk
-        yield GaugeMetricFamily("algosim_stream_listeners", "Connections to /stream.", desk.hub.listeners)
-        yield CounterMetricFamily("algosim_stream_frames", "Frames made for them.", desk.frames.number)
-        yield CounterMetricFamily(
-            "algosim_stream_messages_encoded",
-            "Messages encoded; those who keep up share them.",
-            desk.frames.encoded,
-        )
-        if (found := room(resolve(desk.config.run.export_dir))) is not None:
+        if (found := room(self._runs)) is not None:
             yield GaugeMetricFamily("algosim_runs_free_bytes", "Free on the disk of the runs.", found.free)
 
 
-def exposition(desk: Desk) -> bytes:
+def exposition(snapshot: Snapshot) -> bytes:
     """Everything, as text."""
-    return generate_latest(DeskCollector(desk))
+    return generate_latest(snapshot)
+
+
+def _run(desk: Desk) -> Iterator[Metric]:
+    system = desk.system
+    yield GaugeMetricFamily("algosim_up", "Whether main.py speaks to the dashboard.", float(system.live))
+    run = InfoMetricFamily("algosim_run", "The run that is on.")
+    run.add_metric([], {"run_id": desk.market.run_id})
+    yield run
+    uptime = system.status.get("uptime_s", 0.0)
+    yield GaugeMetricFamily("algosim_run_uptime_seconds", "Since main.py's start.", uptime)
 
 
 def _processes(parts: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
@@ -218,6 +196,18 @@ def _cumulative(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
     return [*found, ("+Inf", float(histogram.total))], sum(edge * count for edge, count in rows) / 1e9
 
 
+def _market(market: MarketWatch) -> Iterator[Metric]:
+    yield GaugeMetricFamily("algosim_symbols", "Symbols that have a price.", len(market.symbols))
+    yield GaugeMetricFamily("algosim_epoch", "Epochs of the market that were seen begin.", market.epoch)
+    prices = GaugeMetricFamily(
+        "algosim_price", f"Last price, of the first {MOST_SYMBOLS} symbols.", labels=["symbol"]
+    )
+    for slot, symbol in enumerate(market.symbols[:MOST_SYMBOLS]):
+        if not math.isnan(price := market.prices[slot].item()):
+            prices.add_metric([symbol], price)
+    yield prices
+
+
 def _money(lanes: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     shown = dict(list(lanes.items())[:MOST_STRATEGIES])
     for key, told in _MONEY.items():
@@ -239,3 +229,13 @@ def _money(lanes: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
     yield held
     more = max(0, len(positions) - MOST_SYMBOLS)
     yield GaugeMetricFamily("algosim_positions_not_shown", "Positions beyond those.", more)
+
+
+def _server(desk: Desk) -> Iterator[Metric]:
+    yield GaugeMetricFamily("algosim_stream_listeners", "Connections to /stream.", desk.hub.listeners)
+    yield CounterMetricFamily("algosim_stream_frames", "Frames made for them.", desk.frames.number)
+    yield CounterMetricFamily(
+        "algosim_stream_messages_encoded",
+        "Messages encoded; those who keep up share them.",
+        desk.frames.encoded,
+    )

@@ -19,6 +19,11 @@ class Trace:
         self.number = 0
         self._steps: deque[list[Sample]] = deque(maxlen=STEPS)
 
+    @property
+    def until(self) -> float:
+        """When its last sample was taken, in event time, ms; -inf before there is one."""
+        return self.samples[-1][0] if self.samples else float("-inf")
+
     def extend(self, names: Sequence[str]) -> bool:
         """Whether these names are this trace's, and perhaps more: then earlier samples have none of those."""
         known = len(self.names)
@@ -62,11 +67,9 @@ class Traces:
                 continue
             samples = _of_one_epoch([(int(ts) / 1e6, values) for ts, values in raw])
             trace = self.by_strategy.get(status["strategy"])
-            begins_anew = trace is None or not trace.extend(names)
-            if trace is None or begins_anew or (trace.samples and samples[-1][0] < trace.samples[-1][0]):
-                self.by_strategy[status["strategy"]] = trace = Trace(names)  # an epoch: time goes back
-            last = trace.samples[-1][0] if trace.samples else float("-inf")
-            if fresh := [sample for sample in samples if sample[0] > last]:
+            if trace is None or not trace.extend(names) or samples[-1][0] < trace.until:
+                self.by_strategy[status["strategy"]] = trace = Trace(names)  # time goes back: an epoch
+            if fresh := [sample for sample in samples if sample[0] > trace.until]:
                 trace.add(fresh)
 
 

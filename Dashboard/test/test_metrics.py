@@ -12,7 +12,7 @@ from config import parse_config
 from Dashboard import metrics
 from Dashboard.counted import MOST_REASONS, NUMBERS, OF_EVERY_PART
 from Dashboard.desk import Desk
-from Dashboard.metrics import MOST_STRATEGIES, MOST_SYMBOLS, exposition
+from Dashboard.metrics import MOST_STRATEGIES, MOST_SYMBOLS, Snapshot, exposition
 from Dashboard.test.statuses import histogram, status
 from testing.harness import ROOT, segment_name
 
@@ -34,7 +34,7 @@ def desk() -> Iterator[Desk]:
 def samples(desk: Desk) -> Samples:
     """By name and labels; parsing fails where the text is not as it should be."""
     found: Samples = {}
-    for family in text_string_to_metric_families(exposition(desk).decode()):
+    for family in text_string_to_metric_families(exposition(Snapshot(desk)).decode()):
         assert family.documentation and family.type != "unknown", family.name
         for sample in family.samples:
             key = sample.name, tuple(sorted(sample.labels.items()))
@@ -107,6 +107,20 @@ def test_money_is_told_by_strategy(desk: Desk) -> None:
 
 def test_before_there_is_a_run_there_is_a_valid_page_that_says_so(desk: Desk) -> None:
     assert value(samples(desk), "algosim_up") == 0
+
+
+def test_what_is_written_is_of_the_moment_when_it_was_asked_for(desk: Desk) -> None:
+    desk.system.take(status(ticks=1))
+    desk.money.take_lanes([lane("sma_news", positions={"AAPL": 1.0})])
+    snapshot = Snapshot(desk)
+    before = exposition(snapshot)
+    desk.system.take(status(ticks=2))
+    desk.money.take_lanes([lane("sma_news", positions={"IBM": 2.0}), lane("other")])
+    assert _without_the_disk(exposition(snapshot)) == _without_the_disk(before)
+
+
+def _without_the_disk(text: bytes) -> list[bytes]:
+    return [line for line in text.splitlines() if b"free_bytes" not in line]
 
 
 def test_hostile_names_stay_names(desk: Desk) -> None:
