@@ -1,4 +1,5 @@
-"""How long from when a tick was due until its order was received: ours, ours in plain Python, and pyzmq.
+"""How long from when a tick was due until its order was received: ours as it comes, with `run.pin` and
+`run.keep_awake`, in plain Python, and pyzmq.
 
 Open loop: bursts are due at their instants whatever becomes of the ones before, and a late burst counts from
 when it was due. Every tick goes through the strategy's Python `on_tick`; the last of each burst sends an order.
@@ -13,12 +14,14 @@ import msgspec
 
 from benchmarks import zmq_pipeline
 from benchmarks.system import System, Usage, cpu_percent, random_walk
+from runtime.supervisor import SCRIPTS
 from trading_lib.histogram import Histogram
 
 COMPILED: Final = "compiled"
+TUNED: Final = "tuned"  # compiled, with run.pin and run.keep_awake
 PURE: Final = "pure_python"
 PYZMQ: Final = "pyzmq"
-PIPELINES: Final = (COMPILED, PURE, PYZMQ)
+PIPELINES: Final = (COMPILED, TUNED, PURE, PYZMQ)
 RATES: Final = (1_000, 10_000, 100_000)
 FLAT_OUT: Final = 0
 FLAT_OUT_EVERY: Final = 4096  # ticks to an order when there are no bursts: the Gateway's batch
@@ -62,7 +65,10 @@ def measure(pipeline: str, rate: int, number: int, seconds: float, warm_s: float
 
 def _measure_ours(pipeline: str, rate: int, number: int, seconds: float, warm_s: float) -> Case:
     every = max(1, rate // 1000) if rate else FLAT_OUT_EVERY
-    with System(random_walk(rate, every), pure=pipeline == PURE) as system:
+    settings, parts = random_walk(rate, every), tuple(SCRIPTS)
+    if pipeline == TUNED:
+        settings["run"], parts = {"pin": True, "keep_awake": True}, (*parts, "keep_awake")
+    with System(settings, pure=pipeline == PURE, parts=parts) as system:
         system.start()
         before = system.next_status("order_manager", time.monotonic() + warm_s)
         with system.tape() as tape:
@@ -110,8 +116,10 @@ def _measure_pyzmq(rate: int, number: int, seconds: float, warm_s: float) -> Cas
 def _used(
     before: Mapping[str, Usage], after: Mapping[str, Usage], seconds: float
 ) -> tuple[dict[str, float], dict[str, float]]:
-    cpu = {name: cpu_percent(before[name], after[name], seconds) for name in after}
-    return cpu, {name: round(used.rss / 1e6, 1) for name, used in after.items()}
+    """CPU and memory of who the ticks pass through: what keeps processors awake takes all they have left."""
+    stream = {name: used for name, used in after.items() if name != "keep_awake"}
+    cpu = {name: cpu_percent(before[name], used, seconds) for name, used in stream.items()}
+    return cpu, {name: round(used.rss / 1e6, 1) for name, used in stream.items()}
 
 
 def stages_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Histogram]:

@@ -4,12 +4,28 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from benchmarks import recording, slow_clients
-from benchmarks.pipeline import COMPILED, DUE_TO_SENT, FLAT_OUT, PIPELINES, PURE, STAGES, Case, of
+from benchmarks.pipeline import (
+    COMPILED,
+    DUE_TO_SENT,
+    FLAT_OUT,
+    PIPELINES,
+    PURE,
+    PYZMQ,
+    STAGES,
+    TUNED,
+    Case,
+    of,
+)
 from benchmarks.results import Results, targets
 
 QUIET_LOAD: Final = 0.3  # above this load average before the start, the machine was not quiet
 COLUMNS: Final = ("p50", "p90", "p99", "p99.9", "max", "n")
-NAMES: Final = {COMPILED: "algosim", PURE: "algosim, plain Python", "pyzmq": "pyzmq"}
+NAMES: Final = {
+    COMPILED: "algosim",
+    TUNED: "algosim, `run.pin` and `run.keep_awake`",
+    PURE: "algosim, plain Python",
+    PYZMQ: "pyzmq",
+}
 MET: Final = {True: "yes", False: "**no**", None: "not measured"}
 
 PIPELINE_TOPOLOGY: Final = """\

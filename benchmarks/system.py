@@ -192,7 +192,15 @@ class System:
     def stop(self) -> dict[str, dict[str, Any]]:
         """Stop in the order of the stream; returns each part's last status: the final counts."""
         self._stopping = True
-        for name in ("dashboard", "gateway", "strategy", "order_manager", "recorder", "orderbook"):
+        for name in (
+            "dashboard",
+            "gateway",
+            "strategy",
+            "order_manager",
+            "recorder",
+            "orderbook",
+            "keep_awake",
+        ):
             child = self.children.get(name)
             if child is None or child.pid is None:
                 continue

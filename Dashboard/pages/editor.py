@@ -1,7 +1,10 @@
-"""A strategy's file in the browser: choose, edit, save. What is saved runs at once, where hot reload is on."""
+"""A strategy's file in the browser: choose, edit, save. What is saved runs at once, where hot reload is on.
 
+The disk is a thread's business, one piece of it at a time for a page: what is known of the file is of the last.
+"""
+
+import asyncio
 import re
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +27,14 @@ class Editor:
     def __init__(self, desk: Desk, may_save: bool, first: str) -> None:
         self._desk, self._may_save = desk, may_save
         self._files = StrategyFiles(resolve(desk.config.Dashboard.strategies_dir))
-        self._elsewhere = self._configured_elsewhere()
+        self._configured = {
+            entry.id: (path := resolve(entry.path), self._files.name_of(path))
+            for entry in desk.config.Strategy.entries
+        }
+        self._elsewhere = {  # files outside the folder: they are shown, never written
+            f"{strategy}: {path}": path for strategy, (path, name) in self._configured.items() if name is None
+        }
+        self._disk = asyncio.Lock()
         self._name = ""
         self._known = Text("", "")  # as it was read or saved last
         self._marked: tuple[int, str] | None = None
@@ -44,18 +54,13 @@ class Editor:
 
     # -------------------------------------------------------------------------------------------- the files
 
-    def _configured_elsewhere(self) -> dict[str, Path]:
-        """Files that are configured and lie outside the folder: they are shown, never written."""
-        paths = {entry.id: resolve(entry.path) for entry in self._desk.config.Strategy.entries}
-        return {f"{name}: {path}": path for name, path in paths.items() if self._files.name_of(path) is None}
-
     def _running(self, name: str) -> list[str]:
         """The strategies that run a file."""
-        path = self._elsewhere.get(name)
+        elsewhere = self._elsewhere.get(name)
         return [
-            entry.id
-            for entry in self._desk.config.Strategy.entries
-            if (resolve(entry.path) == path if path else self._files.name_of(resolve(entry.path)) == name)
+            strategy
+            for strategy, (path, here) in self._configured.items()
+            if (path == elsewhere if elsewhere else here == name)
         ]
 
     def _options(self) -> dict[str, str]:
@@ -75,8 +80,9 @@ class Editor:
 
     def _build(self, first: str) -> None:
         options = self._options()
+        chosen = first if first in options else next(iter(options), None)
         with ui.element("div").classes("toolbar"):
-            self._choice = ui.select(options, on_change=self._chosen).props(
+            self._choice = ui.select(options, value=chosen, on_change=self._chosen).props(
                 'dense outlined options-dense id="editor-file" aria-label="strategy file"'
             )
             if self._may_save:
@@ -106,22 +112,21 @@ class Editor:
             self._code.disable()
         self._code.on_value_change(self._tell_edited)
         ui.timer(LOOK_S, self._look)
-        if options:
-            self._choice.value = first if first in options else next(iter(options))
 
-    def _chosen(self, event: Any) -> None:
-        self.open(event.value)
+    async def _chosen(self) -> None:
+        await self.open()
 
-    def open(self, name: str) -> None:
-        """Show a file; what was not saved of the one before is lost only if it was asked."""
-        if not name or name == self._name:
-            return
-        if self._edited and self._name:
-            self._ask_to_leave(name)
-            return
-        self._name = name
-        self._known = Text("", "")
-        self._take_theirs()
+    async def open(self) -> None:
+        """Show the file that is chosen; what was not saved of the one before is lost only if it was asked."""
+        async with self._disk:
+            name = self._choice.value
+            if not name or name == self._name:
+                return
+            if self._edited and self._name:
+                self._ask_to_leave()
+                return
+            self._name = name
+            await self._read_anew()
         ui.run_javascript(f"window.algosimLab?.file({msgspec.json.encode(self.shown).decode()})")
 
     @property
@@ -139,57 +144,59 @@ class Editor:
 
     # ----------------------------------------------------------------------------------------------- saving
 
-    def save(self) -> None:
-        """Write what is in the editor, unless the file has changed meanwhile."""
+    async def save(self, over: bool = False) -> None:
+        """Write what is in the editor, unless the file has changed meanwhile; `over`: even then."""
         if not self._may_save or not self._name:
             return
         if self._name in self._elsewhere:
             self._note(f"not saved: it lies outside {self._files.root}", bad=True)
             return
-        source = self._code.value
-        try:
-            digest = self._files.save(self._name, source, self._known.digest)
-        except Changed:
-            self._conflict.set_visibility(True)
-        except Refused as fault:
-            self._note(f"not saved: {fault}", bad=True)
-        else:
-            self._known = Text(source, digest)
-            self._tell_edited()
-            self._conflict.set_visibility(False)
-            runs = self._running(self._name)
-            reloads = self._desk.system.part("strategy").get("hot_reload", True)
-            self._note(
-                "saved"
-                + (
-                    ", it takes over if it loads"
-                    if runs and reloads
-                    else ""
-                    if runs
-                    else ": it does not run yet"
-                )
-            )
+        async with self._disk:
+            source, known = self._code.value, None if over else self._known.digest
+            try:
+                digest = await asyncio.to_thread(self._write, self._name, source, known)
+            except Changed:
+                self._conflict.set_visibility(True)
+            except Refused as fault:
+                self._note(f"not saved: {fault}", bad=True)
+            else:
+                self._known = Text(source, digest)
+                self._conflict.set_visibility(False)
+                self._tell_edited()
+                self._note(self._what_saving_did())
 
-    def _take_theirs(self) -> None:
-        self._conflict.set_visibility(False)
+    def _write(self, name: str, source: str, known: str | None) -> str:
+        """Save a file with the digest `known`, or whatever it is now; its new digest. Raises Changed, Refused."""
+        return self._files.save(name, source, self._files.read(name).digest if known is None else known)
+
+    def _what_saving_did(self) -> str:
+        if not self._running(self._name):
+            return "saved: it does not run yet"
+        reloads = self._desk.system.part("strategy").get("hot_reload", True)
+        return "saved, it takes over if it loads" if reloads else "saved"
+
+    async def _save_over(self) -> None:
+        await self.save(over=True)
+
+    async def _take_theirs(self) -> None:
+        async with self._disk:
+            await self._read_anew()
+
+    async def _read_anew(self) -> None:
+        self._known = Text("", "")
         try:
-            self._known = self._read(self._name)
+            self._take(await asyncio.to_thread(self._read, self._name))
         except Refused as fault:
-            self._known = Text("", "")
+            self._conflict.set_visibility(False)
             self._code.value = f"# {fault}"
-            return
-        self._code.value = self._known.source
+
+    def _take(self, theirs: Text) -> None:
+        """Show a file as it was read, in place of what is shown."""
+        self._conflict.set_visibility(False)
+        self._known = theirs
+        self._code.value = theirs.source
         self._marked = None
         self._tell_edited()
-
-    def _save_over(self) -> None:
-        try:
-            theirs = self._read(self._name)
-        except Refused as fault:
-            self._note(f"not saved: {fault}", bad=True)
-            return
-        self._known = Text(self._known.source, theirs.digest)
-        self.save()
 
     async def _set_hot_reload(self, event: Any) -> None:
         if event.value != self._desk.system.part("strategy").get("hot_reload"):
@@ -200,11 +207,11 @@ class Editor:
 
     # --------------------------------------------------------------------------------------------- questions
 
-    def _ask_to_leave(self, name: str) -> None:
-        def leave() -> None:
+    def _ask_to_leave(self) -> None:
+        async def leave() -> None:
             dialog.close()
             self._known = Text("", "")
-            self.open(name)
+            await self.open()
 
         def stay() -> None:
             dialog.close()
@@ -217,9 +224,9 @@ class Editor:
                 ui.button("Lose them", on_click=leave).props('flat id="editor-lose"')
 
     def _ask_name(self) -> None:
-        def make() -> None:
+        async def make() -> None:
             try:
-                made = self._files.create(name.value or "")
+                made = await asyncio.to_thread(self._files.create, name.value or "")
             except Refused as fault:
                 problem.text = str(fault)
                 return
@@ -244,23 +251,28 @@ class Editor:
 
     # ---------------------------------------------------------------------------------------------- looking
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         """Notice a change on disk, and the line that fails."""
-        if not self._name or not self._known.digest:
+        if not self._known.digest:
             return
-        try:
-            digest = self._read(self._name).digest
-        except Refused:
-            digest = ""  # an editor is replacing it, or it is gone: saving will say so
-        if digest and digest != self._known.digest:
-            if self._edited:
-                self._conflict.set_visibility(True)
-            else:
-                self._take_theirs()
+        async with self._disk:
+            await self._look_at_the_disk()
         reloads = self._desk.system.part("strategy").get("hot_reload", self._hot_seen)
         if self._may_save and reloads != self._hot_seen:  # somebody has switched it, here or elsewhere
             self._hot_seen = self._hot.value = reloads
         self._mark(self._failing())
+
+    async def _look_at_the_disk(self) -> None:
+        try:
+            theirs = await asyncio.to_thread(self._read, self._name)
+        except Refused:
+            return  # an editor is replacing it, or it is gone: saving will say so
+        if theirs.digest == self._known.digest:
+            return
+        if self._edited:
+            self._conflict.set_visibility(True)
+        else:
+            self._take(theirs)
 
     def _failing(self) -> tuple[int, str] | None:
         """(line, what is wrong there) of the strategies that run this file."""

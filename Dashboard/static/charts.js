@@ -1,41 +1,11 @@
 // The charts of the Live page, drawn with ECharts at most five times a second from rings kept in the page.
-import { color, fromNs, mounted, number, percent, price, quantity, setText, when } from "/static/stream.js";
+import { color, fromNs, mounted, number, percent, price, quantity, setText, when } from "/static/page.js";
+import { Painter, axisStyle, baseStyle, overPrice, timeAxis, tooltipStyle } from "/static/painting.js";
 
-const PAINT_MS = 200;
 const CURVES_MS = 1000; // equity is told once a second, and after fills: three charts more often would only cost
 const KEPT = 20000; // points of a price
 const CURVE_KEPT = 6000; // points of an equity curve
 const WINDOW = 1200; // of them in sight while following
-const SAME_SCALE = [0.5, 2]; // an indicator within these ratios of the price is drawn over it
-
-export class Painter {
-  constructor(periodMs = PAINT_MS) {
-    this.dirty = false;
-    this.paints = 0;
-    setInterval(() => this.tick(), periodMs);
-  }
-
-  touch() {
-    this.dirty = true;
-  }
-
-  restyle() {
-    this.dirty = true;
-    this.styled = false;
-  }
-
-  tick() {
-    if (!this.dirty || document.hidden || !this.ready()) return;
-    this.dirty = false;
-    this.paint();
-    this.paints += 1;
-  }
-}
-
-export const axisStyle = () => ({ axisLine: { lineStyle: { color: color("line") } }, axisLabel: { color: color("muted"), fontSize: 10, hideOverlap: true },
-                           splitLine: { lineStyle: { color: color("line"), opacity: 0.6 } }, axisTick: { show: false } });
-export const tooltipStyle = () => ({ backgroundColor: color("paper"), borderColor: color("line"), textStyle: { color: color("ink"), fontSize: 11 }, confine: true });
-export const timeAxis = (extra = {}) => ({ type: "time", animation: false, ...axisStyle(), splitLine: { show: false }, ...extra });
 
 export class PriceChart extends Painter {
   constructor(id) {
@@ -186,8 +156,7 @@ export class PriceChart extends Painter {
     const last = this.values.at(-1);
     const extra = [], over = [];
     for (const each of this.indicators(start)) {
-      const ratio = each.data.at(-1)[1] / last;
-      (ratio > SAME_SCALE[0] && ratio < SAME_SCALE[1] ? over : extra).push(each);
+      (overPrice(each.data.at(-1)[1] / last) ? over : extra).push(each);
     }
     const low = line.length ? Math.min(...line.map((point) => point[1])) : 0;
     const news = this.news.filter((item) => item.symbol === this.symbol && item.ms >= start).map((item) => ({ value: [item.ms, low], item }));
@@ -217,7 +186,7 @@ export class PriceChart extends Painter {
       itemStyle: { color: fill, borderColor: color("paper"), borderWidth: 1 } });
     const grids = extra.length ? [["4%", "56%"], ["66%", "12%"], ["83%", "11%"]] : [["4%", "70%"], ["80%", "12%"]];
     this.chart.setOption({
-      animation: false, textStyle: { fontFamily: "Roboto, system-ui" },
+      ...baseStyle(),
       legend: { show: true, top: 0, right: 60, textStyle: { color: color("muted"), fontSize: 10 }, itemHeight: 8, itemWidth: 16, data: [...over, ...extra].map((each) => each.name) },
       grid: grids.map(([top, height]) => ({ top, height, left: 8, right: 56 })),
       xAxis: grids.map((_, at) => timeAxis({ gridIndex: at, axisLabel: { ...axisStyle().axisLabel, show: at === grids.length - 1 } })),
@@ -256,7 +225,6 @@ function lowerBound(values, wanted) {
   }
   return low;
 }
-
 
 // Equity, its drawdown, and how its returns are spread: of one strategy or of all together.
 export class CurveCharts extends Painter {
@@ -315,7 +283,7 @@ export class CurveCharts extends Painter {
 
   lay() {
     this.styled = true;
-    const base = (extra) => ({ animation: false, textStyle: { fontFamily: "Roboto, system-ui" }, grid: { top: 8, bottom: 20, left: 8, right: 62 },
+    const base = (extra) => ({ ...baseStyle(), grid: { top: 8, bottom: 20, left: 8, right: 62 },
       tooltip: { trigger: "axis", ...tooltipStyle(), ...extra } });
     const line = (id, shade, text) => ({
       ...base({ formatter: ([one]) => `${when(one.value[0])}<br><b>${text(one.value[1])}</b>` }),

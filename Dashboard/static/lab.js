@@ -1,7 +1,8 @@
 // The Lab page: the market's values as they are, the strategies' states, the leaderboard, and what happens to a part that is killed.
-import { Stream, NONE, address, mounted, number, percent, post, quantity, say, setText, showState } from "/static/stream.js";
-import { showMarket } from "/static/steering.js";
 import { dress } from "/static/editor.js";
+import { showMarket } from "/static/market_state.js";
+import { NONE, address, gain, growth, make, mounted, number, percent, post, quantity, say, setText, showState } from "/static/page.js";
+import { Stream } from "/static/stream.js";
 
 const REASONS = 8; // for no trade
 const LINES = 40; // of what happened
@@ -39,9 +40,7 @@ const stream = new Stream({
   },
 });
 for (const topic of ["pnl", "strategies", "system"]) stream.want(topic);
-window.algosimLab = {
-  state,
-  stream,
+window.algosimLab = { // for the page's own forms
   file(shown) {
     state.file = shown;
     address.set("file", shown.name);
@@ -103,34 +102,25 @@ function refreshWhy(shown) {
   const reasons = [...counts].sort((a, b) => b[1] - a[1]).slice(0, REASONS);
   const box = document.getElementById("why");
   if (!reasons.length) box.textContent = shown.some((one) => one.orders) ? "it trades" : shown.length ? "no reason given" : NONE;
-  else box.replaceChildren(...reasons.flatMap(([reason, count]) => [reason, quantity(count)]).map((text) => make("span", text)));
+  else box.replaceChildren(...reasons.flatMap(([reason, count]) => [reason, quantity(count)]).map((textContent) => make("span", { textContent })));
 }
 
 function refreshLeaders() {
   const lanes = new Map(state.lanes.map((lane) => [lane.strategy_id, lane]));
-  const growths = state.ranking.map((strategy) => growthOf(lanes.get(strategy)));
+  const gains = state.ranking.map((strategy) => growth(lanes.get(strategy)));
   const table = state.ranking.map((strategy, place) => {
-    const lane = lanes.get(strategy), growth = growths[place];
-    return [String(place + 1), strategy, growth === null ? NONE : `${growth >= 0 ? "+" : "−"}${percent(Math.abs(growth), 3)}`,
-                   percent(lane.drawdown, 3), number(lane.sharpe, 1), quantity(lane.trades)];
+    const lane = lanes.get(strategy);
+    return [String(place + 1), strategy, gain(gains[place]), percent(lane.drawdown, 3), number(lane.sharpe, 1), quantity(lane.trades)];
   });
   const now = JSON.stringify([table, state.file.runs]);
   if (now === state.leaders) return;
   state.leaders = now;
   const rows = table.map((cells, place) => {
-    const row = make("tr");
-    row.append(...cells.map((text, k) => make("td", text, k === 1 ? "" : k === 2 && growths[place] !== null ? `num ${growths[place] >= 0 ? "buy" : "sell"}` : "num")));
-    row.classList.toggle("chosen", state.file.runs.includes(cells[1]));
-    return row;
+    const classes = ["num", "", gains[place] === null ? "num" : gains[place] >= 0 ? "num buy" : "num sell", "num", "num", "num"];
+    return make("tr", { className: state.file.runs.includes(cells[1]) ? "chosen" : "" }, ...cells.map((textContent, at) => make("td", { textContent, className: classes[at] })));
   });
   document.querySelector("#leaders tbody").replaceChildren(...rows);
   document.getElementById("leaders-empty").hidden = rows.length > 0;
-}
-
-const growthOf = (lane) => (lane.initial > 0 ? lane.equity / lane.initial - 1 : null);
-
-function make(tag, text = "", classes = "") {
-  return Object.assign(document.createElement(tag), { textContent: text, className: classes });
 }
 
 // ------------------------------------------------------------------------------------------------ chaos
@@ -162,9 +152,8 @@ function follow(name, part) {
 function happened(text) {
   const box = document.getElementById("happened");
   box.querySelector(":scope > .muted")?.remove(); // the invitation
-  const line = make("div");
-  line.append(make("span", new Date().toLocaleTimeString([], { hour12: false }), "muted number"), make("span", text));
-  box.prepend(line);
+  const time = new Date().toLocaleTimeString([], { hour12: false });
+  box.prepend(make("div", {}, make("span", { textContent: time, className: "muted number" }), make("span", { textContent: text })));
   while (box.children.length > LINES) box.lastChild.remove();
 }
 

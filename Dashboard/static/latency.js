@@ -2,15 +2,15 @@
 //
 // Buckets are those of trading_lib/histogram.py: one each below 2048 ns, above 1024 in every power of two; what
 // the server sends has sixteen of them counted in the last of each.
-import { color, mounted, number, quantity } from "/static/stream.js";
-import { Painter, axisStyle, tooltipStyle } from "/static/charts.js";
+import { color, mounted, number, quantity } from "/static/page.js";
+import { Painter, axisStyle, baseStyle, tooltipStyle } from "/static/painting.js";
 
 const LINEAR = 2048, HALF = 1024;
 const BINS = 20; // of a decade, in the picture
 const MINUTE_S = 60, SNAPSHOT_S = 5;
 export const PERCENTS = [50, 90, 99, 99.9];
 
-export function upperEdge(bucket) {
+function upperEdge(bucket) {
   if (bucket < LINEAR) return bucket;
   const shift = Math.floor(bucket / HALF) - 1;
   return (bucket - shift * HALF + 1) * 2 ** shift - 1;
@@ -143,7 +143,7 @@ export class LatencyChart extends Painter {
     const line = (id, name, shade, area) => ({ id, name, type: "line", step: "end", showSymbol: false, animation: false, data: [],
       lineStyle: { color: shade, width: 1.2, type: area ? "solid" : "dashed" }, itemStyle: { color: shade }, ...(area ? { areaStyle: { color: shade, opacity: 0.25 } } : {}) });
     this.chart.setOption({
-      animation: false, textStyle: { fontFamily: "Roboto, system-ui" }, grid: { top: 36, bottom: 20, left: 8, right: 40 },
+      ...baseStyle(), grid: { top: 36, bottom: 20, left: 8, right: 40 },
       legend: { top: 0, left: 0, textStyle: { color: color("muted"), fontSize: 10 }, itemHeight: 3, itemWidth: 14, icon: "rect" },
       tooltip: { trigger: "axis", ...tooltipStyle(), formatter: (all) => all.map((one) => `${one.seriesName}: from ${unit(one.value[0])} <b>${number(one.value[1], 1)} %</b>`).join("<br>") },
       xAxis: { type: "log", ...axisStyle(), splitLine: { show: false }, axisLabel: { ...axisStyle().axisLabel, formatter: unit }, minorTick: { show: true, splitNumber: 9 } },

@@ -1,8 +1,9 @@
 // The Live page: whatever moves on it comes over /stream and is applied here. NiceGUI has made the elements.
-import { Stream, NONE, address, fromNs, mounted, number, percent, post, price, quantity, say, setText, showState, when } from "/static/stream.js";
 import { PriceChart, CurveCharts } from "/static/charts.js";
 import { MarketTable } from "/static/market.js";
-import { showMarket } from "/static/steering.js";
+import { showMarket } from "/static/market_state.js";
+import { NONE, address, fromNs, gain, growth, make, mounted, number, onTheme, percent, post, quantity, say, setText, showState, when } from "/static/page.js";
+import { Stream } from "/static/stream.js";
 
 const MOST_TRADES = 300;
 const ids = window.algosim;
@@ -74,7 +75,7 @@ const stream = new Stream({
 });
 for (const topic of ["prices.tick", "news", "fills", "pnl", "indicators", "strategies", "system"]) stream.want(topic);
 if (state.symbol) choose(state.symbol);
-window.algosimLive = { state, stream, charts, market, choose, chooseStrategy }; // for the page's own forms
+window.algosimLive = { charts, market, chooseStrategy }; // for the page's own forms, and who measures it
 
 // ------------------------------------------------------------------------------------------ choosing
 
@@ -82,7 +83,7 @@ function busiest(rows) {
   return rows.reduce((best, row) => (row[3] > best[3] ? row : best))[0];
 }
 
-export function choose(symbol) {
+function choose(symbol) {
   state.symbol = symbol;
   address.set("symbol", symbol);
   setText("chart-symbol", symbol);
@@ -95,7 +96,7 @@ export function choose(symbol) {
   }
 }
 
-export function chooseStrategy(strategy) {
+function chooseStrategy(strategy) {
   state.strategy = strategy === "all" ? "" : strategy;
   address.set("strategy", state.strategy);
   charts.price.filter(state.strategy);
@@ -116,9 +117,8 @@ function refreshState() {
 function refreshMoney() {
   const lane = state.strategy ? state.money.lanes.find((one) => one.strategy_id === state.strategy) : state.money.total;
   if (!lane) return;
-  const growth = lane.initial > 0 ? lane.equity / lane.initial - 1 : null;
   charts.price.money(lane.epoch, lane.positions ?? {});
-  kpi("equity", number(lane.equity), growth === null ? "" : `${growth >= 0 ? "+" : "−"}${percent(Math.abs(growth), 3)}`);
+  kpi("equity", number(lane.equity), gain(growth(lane)));
   kpi("realized", signed(lane.realized));
   kpi("unrealized", signed(lane.unrealized));
   kpi("drawdown", percent(lane.drawdown, 3));
@@ -147,7 +147,7 @@ function refreshWhy() {
   const reasons = Object.entries(one.why ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 4);
   const lines = reasons.flatMap(([reason, count]) => [reason, quantity(count)]);
   const error = one.error || one.last_error;
-  box.replaceChildren(...lines.map((text) => Object.assign(document.createElement("span"), { textContent: text })));
+  box.replaceChildren(...lines.map((textContent) => make("span", { textContent })));
   if (!lines.length) box.textContent = one.orders ? "it trades" : "no reason given";
   setText("strategy-state", `${one.strategy}: ${one.state}${one.version ? `, version ${one.version.slice(0, 8)}` : ""}`);
   setText("strategy-error", error ? error.split("\n").slice(-1)[0].slice(0, 160) : "");
@@ -255,4 +255,4 @@ document.addEventListener("keydown", (event) => {
 });
 if (address.get("drawer") in drawers) toggle(address.get("drawer"), true);
 if (state.strategy) chooseStrategy(state.strategy);
-new MutationObserver(() => Object.values(charts).forEach((chart) => chart.restyle())).observe(document.body, { attributeFilter: ["class"] });
+onTheme(() => Object.values(charts).forEach((chart) => chart.restyle()));

@@ -1,5 +1,5 @@
 // The end of a part's log, asked for again and again while somebody looks: /api/logs/PART?after=PLACE.
-import { address, setText } from "/static/stream.js";
+import { address, make, setText } from "/static/page.js";
 
 const POLL_MS = 1000;
 const KEPT = 600; // lines in the page
@@ -80,7 +80,7 @@ export class LogTail {
     if (rows.length) this.box.querySelector(".empty")?.remove();
     this.box.append(...rows);
     while (this.box.childElementCount > KEPT) this.box.firstElementChild.remove();
-    if (!this.box.childElementCount) this.box.append(Object.assign(document.createElement("div"), { className: "empty", textContent: this.nothing() }));
+    if (!this.box.childElementCount) this.box.append(make("div", { className: "empty", textContent: this.nothing() }));
     if (this.following && rows.length) this.toEnd();
   }
 
@@ -97,9 +97,9 @@ export class LogTail {
 }
 
 function row(line) {
-  const made = document.createElement("div");
-  made.className = `line ${line.level.toLowerCase()}`;
-  for (const [name, text] of [["time", line.time.slice(11)], ["level", line.time ? line.level.toLowerCase() : ""], ["text", line.text]])
-    made.append(Object.assign(document.createElement("span"), { className: name, textContent: text, ...(name === "time" ? { title: line.time } : {}) }));
-  return made;
+  const level = line.level.toLowerCase();
+  return make("div", { className: `line ${level}` },
+    make("span", { className: "time", textContent: line.time.slice(11), title: line.time }),
+    make("span", { className: "level", textContent: line.time ? level : "" }),
+    make("span", { className: "text", textContent: line.text }));
 }

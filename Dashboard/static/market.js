@@ -1,5 +1,5 @@
 // The market table: every symbol's last price, change, rate, sentiment and age; only what is in sight is painted often.
-import { NONE, address, color, mounted, number, price, quantity } from "/static/stream.js";
+import { NONE, address, cells, color, mounted, number, price, quantity } from "/static/page.js";
 
 const ALL_MS = 1000; // rows out of sight are brought up to date so often, so that sorting is right
 const STALE_S = 5;
@@ -124,16 +124,14 @@ export class MarketTable {
 
 // What the columns say: named here, for the grid's definition on the server is data only.
 window.algosimCells = {
+  ...cells,
   price: (params) => price(params.value),
   percent: (params) => (params.value === null || params.value === undefined ? NONE : `${params.value >= 0 ? "+" : "−"}${number(Math.abs(params.value))} %`),
   rate: (params) => (params.value === null || params.value === undefined ? NONE : number(params.value, params.value < 10 ? 1 : 0)),
-  whole: (params) => (params.value === null || params.value === undefined ? NONE : quantity(params.value)),
-  money: (params) => number(params.value),
   cost: (params) => number(params.value, 4),
   age: (params) => (params.value === Infinity ? "quiet" : params.value >= STALE_S ? `${quantity(params.value)} s` : ""),
   side: (params) => (params.value === "BUY" ? "▲ BUY" : "▼ SELL"),
   sideClass: (params) => (params.value === "BUY" ? "buy" : "sell"),
-  signClass: (params) => (params.value > 0 ? "num buy" : params.value < 0 ? "num sell" : "num"),
   tint: { up: (params) => params.data.direction > 0, down: (params) => params.data.direction < 0 },
   spark(params) {
     const values = (params.data.spark ?? []).filter((value) => value !== null);

@@ -1,9 +1,20 @@
 // The chart of a recorded run: price and indicators, position, equity, over its records; and where the slider stands.
-import { color, fromNs, mounted, number, price, quantity, when } from "/static/stream.js";
+import { color, fromNs, mounted, number, price, quantity, when } from "/static/page.js";
+import { axisStyle, baseStyle, overPrice, tooltipStyle } from "/static/painting.js";
 
-const SAME_SCALE = [0.5, 2]; // an indicator within these ratios of the price is drawn over it
 const MOST_LINES = 8; // indicators
 const RIGHT = 70;
+
+// The place of the first instant at a record or behind it; of the last if there is none.
+export function placeFrom(instants, seq) {
+  let low = 0, high = instants.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (instants[middle].seq < seq) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
 
 export class RunChart {
   constructor(id, stage, cursor, onPoint) {
@@ -87,7 +98,7 @@ export class RunChart {
     for (const each of this.indicators()) {
       const at = each.data.findLastIndex(([, value], index) => value !== null && prices[index][1] !== null);
       const ratio = at < 0 ? 1 : each.data[at][1] / prices[at][1];
-      (ratio > SAME_SCALE[0] && ratio < SAME_SCALE[1] ? over : extra).push(each);
+      (overPrice(ratio) ? over : extra).push(each);
     }
     const position = this.line((instant) => this.sum(instant, (one) => one.positions[this.symbol] ?? 0));
     const equity = this.line((instant) => this.sum(instant, (one) => one.equity));
@@ -100,8 +111,7 @@ export class RunChart {
     const rooms = extra.length ? [["7%", "42%"], ["52%", "11%"], ["66%", "10%"], ["79%", "16%"]] : [["7%", "51%"], ["61%", "12%"], ["76%", "19%"]];
     const at = { price: 0, extra: 1, position: rooms.length - 2, equity: rooms.length - 1 };
     const names = { [at.price]: this.symbol, [at.position]: "position", [at.equity]: "equity" };
-    const axis = { axisLine: { lineStyle: { color: color("line") } }, axisLabel: { color: color("muted"), fontSize: 10, hideOverlap: true }, axisTick: { show: false },
-                   splitLine: { lineStyle: { color: color("line"), opacity: 0.6 } } };
+    const axis = axisStyle();
     const shades = [color("accent"), color("muted"), color("buy"), color("sell")];
     const line = (id, room, shade, name, data, more = {}) => ({ id, name, type: "line", xAxisIndex: room, yAxisIndex: room, showSymbol: false, animation: false, sampling: "lttb", data,
       itemStyle: { color: shade }, ...more, lineStyle: { width: 1.3, color: shade, ...more.lineStyle } });
@@ -110,7 +120,7 @@ export class RunChart {
     const mark = { silent: true, symbol: "none", animation: false, lineStyle: { color: color("muted"), type: "dotted" }, label: { show: true, formatter: ({ name }) => name, color: color("muted"), fontSize: 10 },
                    data: epochs.map((instant) => ({ xAxis: instant.seq, name: `epoch ${instant.epoch}` })) };
     return {
-      animation: false, textStyle: { fontFamily: "Roboto, system-ui" },
+      ...baseStyle(),
       legend: { show: true, top: 0, right: RIGHT, textStyle: { color: color("muted"), fontSize: 10 }, itemHeight: 8, itemWidth: 16, data: [...over, ...extra].map((each) => each.name) },
       grid: rooms.map(([top, height]) => ({ top, height, left: 8, right: RIGHT })),
       xAxis: rooms.map((_, room) => ({ type: "value", gridIndex: room, min: this.instants[0].seq, max: Math.max(this.instants.at(-1).seq, this.instants[0].seq + 1), ...axis, splitLine: { show: false },
@@ -118,8 +128,7 @@ export class RunChart {
       yAxis: rooms.map((_, room) => ({ type: "value", scale: room !== at.position, position: "right", gridIndex: room, ...axis, splitNumber: room ? 2 : 5,
         name: names[room] ?? "", nameLocation: "middle", nameGap: 52, nameTextStyle: { color: color("muted"), fontSize: 10 } })),
       axisPointer: { link: [{ xAxisIndex: "all" }] },
-      tooltip: { trigger: "axis", renderMode: "richText", confine: true, backgroundColor: color("paper"), borderColor: color("line"), textStyle: { color: color("ink"), fontSize: 11 },
-                 formatter: (params) => this.explain(params) },
+      tooltip: { trigger: "axis", renderMode: "richText", ...tooltipStyle(), formatter: (params) => this.explain(params) },
       series: [
         line("price", at.price, color("ink"), this.symbol, this.broken(prices), { z: 3, markLine: mark }),
         ...over.map((each, index) => indicator(at.price, each, index)), ...extra.map((each, index) => indicator(at.extra, each, index)),
@@ -129,20 +138,15 @@ export class RunChart {
     };
   }
 
-  nearest(seq) {
-    let low = 0, high = this.instants.length - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.instants[middle].seq < seq) low = middle + 1;
-      else high = middle;
-    }
-    return this.instants[low];
+  // Event time of a record, in ms.
+  time(seq) {
+    return fromNs(this.instants[placeFrom(this.instants, seq)].ts);
   }
 
-  // Event time of a record, as exactly as the run is long.
+  // The same in words, as exactly as the run is long.
   label(seq) {
     const length = fromNs(this.instants.at(-1).ts) - fromNs(this.instants[0].ts);
-    const text = when(fromNs(this.nearest(seq).ts));
+    const text = when(this.time(seq));
     return Math.abs(length) > 3 * 86400e3 ? text.slice(0, 10) : text.slice(11, 19);
   }
 
@@ -150,6 +154,6 @@ export class RunChart {
     const seq = params[0]?.axisValue ?? params[0]?.value[0];
     const lines = params.filter((one) => one.value[1] !== null && one.value[1] !== undefined)
       .map((one) => `${one.seriesName}  ${one.seriesId === "equity" ? number(one.value[1]) : one.seriesId === "position" ? quantity(one.value[1]) : price(one.value[1])}`);
-    return [`record ${quantity(seq)}`, when(fromNs(this.nearest(seq).ts)), ...new Set(lines)].join("\n");
+    return [`record ${quantity(seq)}`, when(this.time(seq)), ...new Set(lines)].join("\n");
   }
 }

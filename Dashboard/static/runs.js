@@ -1,5 +1,7 @@
 // The Runs page: the list, what is known of the run that is chosen, and several side by side.
-import { Stream, NONE, address, color, mounted, number, percent, post, quantity, say, setText, showState } from "/static/stream.js";
+import { NONE, address, bytes, cells, color, gain, make, mounted, number, onTheme, post, quantity, say, setText, showState } from "/static/page.js";
+import { axisStyle, baseStyle, tooltipStyle } from "/static/painting.js";
+import { Stream } from "/static/stream.js";
 
 const ids = window.algosim;
 await mounted(ids.runs, () => true);
@@ -34,29 +36,19 @@ function lasting(seconds) {
   return `${number(seconds, seconds > 0 && seconds < 20 ? 1 : 0)} s`;
 }
 
-const bytes = (size) => (size >= 1e6 ? `${number(size / 1e6, 1)} MB` : `${number(size / 1e3, 1)} kB`);
 const instant = (iso) => (iso ? iso.slice(0, 19).replace("T", " ") : NONE);
-const gain = (value) => (value === null || value === undefined ? NONE : `${value >= 0 ? "+" : "−"}${percent(Math.abs(value), 3)}`);
 const yes = (value) => ({ true: "yes", false: "no" })[value] ?? NONE;
 const length = (run) => (run.epochs > 1 ? `${run.epochs} epochs` : lasting(run.duration_s));
 const path = (id) => `/api/runs/${encodeURIComponent(id)}`;
 
 window.algosimCells = {
+  ...cells,
   began: (params) => instant(params.value),
   length: (params) => length(params.data),
-  whole: (params) => quantity(params.value),
-  money: (params) => number(params.value),
   gain: (params) => gain(params.value),
   yes: (params) => yes(params.value),
   stateClass: (params) => (params.value === "live" ? "live-run" : ""),
-  signClass: (params) => (params.value > 0 ? "num buy" : params.value < 0 ? "num sell" : "num"),
 };
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 // --------------------------------------------------------------------------------------------- list
 
@@ -250,13 +242,11 @@ const shade = (at) => color(["accent", "sell", "buy", "muted"][at % 4]);
 function draw() {
   if (!compared) return;
   const { heads = [], curves = [] } = state.comparison ?? {};
-  const axis = { axisLine: { lineStyle: { color: color("line") } }, axisLabel: { color: color("muted"), fontSize: 10, hideOverlap: true }, axisTick: { show: false },
-                 splitLine: { lineStyle: { color: color("line"), opacity: 0.6 } } };
+  const axis = axisStyle();
   compared.resize();
   compared.setOption({
-    animation: false, textStyle: { fontFamily: "Roboto, system-ui" }, grid: { top: 8, bottom: 22, left: 8, right: 70 },
-    tooltip: { trigger: "axis", confine: true, backgroundColor: color("paper"), borderColor: color("line"), textStyle: { color: color("ink"), fontSize: 11 },
-               valueFormatter: (value) => `${number(value, 3)} %`, renderMode: "richText" },
+    ...baseStyle(), grid: { top: 8, bottom: 22, left: 8, right: 70 },
+    tooltip: { trigger: "axis", renderMode: "richText", ...tooltipStyle(), valueFormatter: (value) => `${number(value, 3)} %` },
     xAxis: { type: "value", ...axis, splitLine: { show: false }, max: "dataMax", axisPointer: { label: { formatter: ({ value }) => lasting(value) } }, axisLabel: { ...axis.axisLabel, formatter: lasting } },
     yAxis: { type: "value", scale: true, position: "right", ...axis, axisLabel: { ...axis.axisLabel, formatter: "{value} %" } },
     series: curves.map((curve, at) => ({ name: heads[at], type: "line", showSymbol: false, animation: false, itemStyle: { color: shade(at) },
@@ -264,7 +254,7 @@ function draw() {
   }, { notMerge: true });
 }
 
-new MutationObserver(() => {
+onTheme(() => {
   draw();
   if (state.comparison) document.getElementById("compare-table").replaceChildren(table(state.comparison));
-}).observe(document.body, { attributeFilter: ["class"] });
+});

@@ -1,6 +1,7 @@
 // A run under a time slider: instants are asked for once, and everything after that happens here.
-import { Stream, NONE, address, fromNs, mounted, number, percent, post, price, quantity, setText, showState, when } from "/static/stream.js";
-import { RunChart } from "/static/run_chart.js";
+import { NONE, address, fromNs, make, mounted, number, onTheme, percent, post, price, quantity, setText, showState, when } from "/static/page.js";
+import { RunChart, placeFrom } from "/static/run_chart.js";
+import { Stream } from "/static/stream.js";
 
 const ids = window.algosim;
 await mounted(ids.chart, () => true);
@@ -71,7 +72,7 @@ function working(text, failed = false, share = null) {
   box.replaceChildren(text);
   box.classList.toggle("bad", failed);
   box.hidden = !text;
-  if (share !== null) box.append(Object.assign(document.createElement("progress"), { max: 1, value: share }));
+  if (share !== null) box.append(make("progress", { max: 1, value: share }));
   element("again").hidden = !(failed || state.live) || !ids.mayControl;
 }
 
@@ -94,7 +95,7 @@ function take(found) {
 const traded = (name) => state.found.instants.some((one) => Object.keys(one.strategies[state.found.strategies.indexOf(name)]?.positions ?? {}).length);
 
 function options(id, names, chosen) {
-  element(id).replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name, textContent: name, selected: name === chosen })));
+  element(id).replaceChildren(...names.map((name) => make("option", { value: name, textContent: name, selected: name === chosen })));
 }
 
 const chosen = () => (state.strategy === ALL ? state.found.strategies.map((_, at) => at) : [state.found.strategies.indexOf(state.strategy)].filter((at) => at >= 0));
@@ -103,13 +104,8 @@ const chosen = () => (state.strategy === ALL ? state.found.strategies.map((_, at
 
 function nearest(seq) {
   const instants = state.found.instants;
-  let low = 0, high = instants.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (instants[middle].seq < seq) low = middle + 1;
-    else high = middle;
-  }
-  return low > 0 && seq - instants[low - 1].seq < instants[low].seq - seq ? low - 1 : low;
+  const place = placeFrom(instants, seq);
+  return place > 0 && seq - instants[place - 1].seq < instants[place].seq - seq ? place - 1 : place;
 }
 
 let noting = 0;
@@ -165,13 +161,13 @@ function why(seen, instant) {
     }
   }
   if (!lines.length) lines.push("it has not begun");
-  return lines.map((text, at) => Object.assign(document.createElement("div"), { textContent: text, className: text.startsWith("said at") ? "muted" : "" }));
+  return lines.map((text, at) => make("div", { textContent: text, className: text.startsWith("said at") ? "muted" : "" }));
 }
 
 // Names and values in two columns; only what has changed is written.
 function rows(id, pairs) {
   const box = element(id);
-  if (box.children.length !== pairs.length * 2) box.replaceChildren(...pairs.flatMap(() => [document.createElement("span"), document.createElement("span")]));
+  if (box.children.length !== pairs.length * 2) box.replaceChildren(...pairs.flatMap(() => [make("span"), make("span")]));
   pairs.forEach(([name, value, mark = ""], at) => {
     for (const [offset, text] of [[0, name], [1, value]]) {
       const cell = box.children[2 * at + offset];
@@ -247,5 +243,5 @@ document.addEventListener("keydown", (event) => {
   keys[event.key](event.shiftKey);
   event.preventDefault();
 });
-new MutationObserver(() => state.found && (chart.show(state.found, state.symbol, chosen()), go(state.at))).observe(document.body, { attributeFilter: ["class"] });
+onTheme(() => state.found && (chart.show(state.found, state.symbol, chosen()), go(state.at)));
 ask();

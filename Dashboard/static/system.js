@@ -1,8 +1,9 @@
 // The System page: a status a second, applied to plain tables; rates and latencies as charts.
-import { Stream, NONE, address, color, mounted, number, quantity, setText, showState } from "/static/stream.js";
-import { Painter, axisStyle, timeAxis, tooltipStyle } from "/static/charts.js";
 import { LatencyChart, Minute, PERCENTS, summary, unit } from "/static/latency.js";
 import { LogTail } from "/static/logs.js";
+import { NONE, address, bytes, color, mounted, number, onTheme, quantity, setText, showState } from "/static/page.js";
+import { Painter, axisStyle, baseStyle, timeAxis, tooltipStyle } from "/static/painting.js";
+import { Stream } from "/static/stream.js";
 
 const GREW_MS = 5000; // a count that has grown is marked for so long
 const WAITING = "waiting for main.py’s status …";
@@ -51,7 +52,7 @@ class RateChart extends Painter {
   lay() {
     this.styled = true;
     this.chart.setOption({
-      animation: false, textStyle: { fontFamily: "Roboto, system-ui" }, grid: { top: 6, bottom: 18, left: 6, right: 44 },
+      ...baseStyle(), grid: { top: 6, bottom: 18, left: 6, right: 44 },
       tooltip: { trigger: "axis", ...tooltipStyle(), formatter: ([one]) => `${new Date(one.value[0]).toLocaleTimeString()}<br><b>${number(one.value[1], 1)}/s</b>` },
       xAxis: timeAxis({ splitNumber: 2 }), yAxis: { type: "value", position: "right", min: 0, ...axisStyle(), splitNumber: 2 },
       series: [{ id: "rate", type: "line", showSymbol: false, sampling: "lttb", animation: false, data: [], lineStyle: { color: color(this.shade), width: 1.2 },
@@ -132,8 +133,6 @@ function fill(id, rows, empty) {
   note.hidden = rows.length > 0;
   if (note.textContent !== empty) note.textContent = empty;
 }
-
-const bytes = (value) => (value >= 1e9 ? `${number(value / 1e9, 1)} GB` : `${number(value / 1e6, 0)} MB`);
 
 function duration(seconds) {
   if (!(seconds > 0)) return NONE;
@@ -258,4 +257,4 @@ document.addEventListener("keydown", (event) => {
   else return;
   event.preventDefault();
 });
-new MutationObserver(() => [latency, ...Object.values(rates)].forEach((chart) => chart.restyle())).observe(document.body, { attributeFilter: ["class"] });
+onTheme(() => [latency, ...Object.values(rates)].forEach((chart) => chart.restyle()));

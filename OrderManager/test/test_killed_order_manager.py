@@ -168,9 +168,16 @@ class Exchange:
             yield process
 
     def settle(self) -> None:
-        """Play the tape on until every order has met its end, here and at the ledger: one by its day's end."""
+        """Play the tape on until every order has met its end, here and at the ledger: one by its day's end.
+
+        What works is cancelled before, and a second goes by, so that risk denies that one nothing.
+        """
         self.tick()
-        price, sells = self.lane.prices["AAPL"], self.lane.position("AAPL") > 0  # max_position denies neither
+        seq = self.tape.tail - 1
+        self.request([CancelRequest(each, self._ts, seq, k) for k, each in enumerate(self.lane.open)])
+        self._ts += 2_000 * MS
+        self.tick()
+        price, sells = self.lane.prices["AAPL"], self.lane.position("AAPL") > 0
         side, limit = (Side.SELL, 10 * price) if sells else (Side.BUY, price / 10)
         far = Order("AAPL", 1.0, price, side, self._ts, self.tape.tail - 1, 0, 0, OrderType.LIMIT)
         self.request([msgspec.structs.replace(far, limit_price=limit)])

@@ -1,5 +1,5 @@
-// Above the buttons that steer the market: whether it plays, and how fast.
-import { quantity, setText } from "/static/stream.js";
+// Whether the market plays, and how fast: above the buttons that steer it.
+import { quantity, setText } from "/static/page.js";
 
 let before = null; // the Gateway's ticks in the last status, for the rate
 
