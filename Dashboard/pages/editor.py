@@ -76,13 +76,20 @@ class Editor:
             raise Refused(f"{path}: not shown, a strategy's file is <folder>/<name>/strategy.py")
         return found.read(path.parent.name)
 
+    def _shown(self, name: str) -> Text:
+        """A file, or why it cannot be shown; that has no digest."""
+        try:
+            return self._read(name)
+        except Refused as fault:
+            return Text(f"# {fault}", "")
+
     # --------------------------------------------------------------------------------------------- elements
 
     def _build(self, first: str) -> None:
         options = self._options()
         chosen = first if first in options else next(iter(options), None)
         with ui.element("div").classes("toolbar"):
-            self._choice = ui.select(options, value=chosen, on_change=self._chosen).props(
+            self._choice = ui.select(options, value=chosen, on_change=self._open).props(
                 'dense outlined options-dense id="editor-file" aria-label="strategy file"'
             )
             if self._may_save:
@@ -112,11 +119,11 @@ class Editor:
             self._code.disable()
         self._code.on_value_change(self._tell_edited)
         ui.timer(LOOK_S, self._look)
+        if chosen:  # read as the page is made: nobody can undo what it begins with
+            self._name = chosen
+            self._take(self._shown(chosen))
 
-    async def _chosen(self) -> None:
-        await self.open()
-
-    async def open(self) -> None:
+    async def _open(self) -> None:
         """Show the file that is chosen; what was not saved of the one before is lost only if it was asked."""
         async with self._disk:
             name = self._choice.value
@@ -184,14 +191,10 @@ class Editor:
 
     async def _read_anew(self) -> None:
         self._known = Text("", "")
-        try:
-            self._take(await asyncio.to_thread(self._read, self._name))
-        except Refused as fault:
-            self._conflict.set_visibility(False)
-            self._code.value = f"# {fault}"
+        self._take(await asyncio.to_thread(self._shown, self._name))
 
     def _take(self, theirs: Text) -> None:
-        """Show a file as it was read, in place of what is shown."""
+        """Show what was read in place of what is shown."""
         self._conflict.set_visibility(False)
         self._known = theirs
         self._code.value = theirs.source
@@ -211,7 +214,7 @@ class Editor:
         async def leave() -> None:
             dialog.close()
             self._known = Text("", "")
-            await self.open()
+            await self._open()
 
         def stay() -> None:
             dialog.close()

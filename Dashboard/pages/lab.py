@@ -27,7 +27,7 @@ def add(desk: Desk) -> None:
     """Register the page."""
 
     @ui.page("/lab", title="algosim: Lab")
-    async def lab(request: Request, file: str = "") -> None:
+    def lab(request: Request, file: str = "") -> None:
         control = may_control(request)
         page_frame(desk, "/lab", control)
         with ui.element("main").classes("lab"):
@@ -36,7 +36,6 @@ def add(desk: Desk) -> None:
             with ui.element("section").classes("panel file").props('aria-label="strategy file"'):
                 editor = Editor(desk, control, file)
                 _strategy()
-                await editor.open()
             with ui.element("div").classes("right"):
                 _leaderboard()
                 if control:
