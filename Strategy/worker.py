@@ -189,7 +189,7 @@ class Worker:
                 self._say_status(host)
         self._channel.flush()
         if self._link.diverged and self._leave is None:
-            time.sleep(ROUND_S)
+            time.sleep(ROUND_S)  # it follows nothing any more, and waits to be told to go
 
     def _go(self, host: Host) -> None:
         """Let the strategy end, and the ledger have all of it."""
