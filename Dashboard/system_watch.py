@@ -73,6 +73,7 @@ class SystemWatch:
                 for name, part in parts.items()
             },
             "last_orders": self.part("order_manager").get("last_orders", []),
+            "rate": self.recent.rates[-1] if self.recent.rates else None,
             "counted": [
                 (one.part, one.what, one.reason, one.count, one.trouble, one.meaning)
                 for one in counted(parts)

@@ -15,7 +15,6 @@ const state = { connection: "lost", run: "", system: null, stage: address.get("s
 const minute = new Minute();
 const latency = new LatencyChart(ids.latency);
 const grown = new Map(); // of a count: [its value, when it last grew]
-let before = null; // counts of the last status, for rates
 
 class RateChart extends Painter {
   constructor(id, shade) {
@@ -70,7 +69,6 @@ const stream = new Stream({
   },
   hello(message) {
     state.run = message.run_id;
-    before = null;
     grown.clear();
     recent();
     refreshHeader();
@@ -172,15 +170,13 @@ function name(what, reason) {
 
 // -------------------------------------------------------------------------------------- the numbers
 
-function refreshRates({ parts, uptime_s: uptime }) {
-  const now = { ticks: parts.orderbook?.ticks ?? 0, orders: parts.order_manager?.orders ?? 0 };
-  if (before && uptime > before.uptime)
-    for (const key of ["ticks", "orders"]) {
-      const rate = Math.max(0, now[key] - before[key]) / (uptime - before.uptime);
-      rates[key].add(Date.now(), Math.round(rate * 10) / 10);
-      tile(key, `${number(rate, rate < 100 ? 1 : 0)}/s`, quantity(now[key]));
-    }
-  if (!before || uptime >= before.uptime) before = { ...now, uptime };
+function refreshRates({ parts, rate }) {
+  if (!rate) return ["ticks", "orders"].forEach((key) => tile(key, NONE));
+  const [ms, ticks, orders] = rate;
+  for (const [key, perSecond, count] of [["ticks", ticks, parts.orderbook?.ticks], ["orders", orders, parts.order_manager?.orders]]) {
+    rates[key].add(ms, perSecond);
+    tile(key, `${number(perSecond, perSecond < 100 ? 1 : 0)}/s`, quantity(count));
+  }
 }
 
 function tile(key, value, note = "") {
