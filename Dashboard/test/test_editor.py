@@ -1,6 +1,5 @@
 """The editor of strategy files, on a page without a browser: a disk that is slow holds nobody up."""
 
-import asyncio
 import json
 import os
 import threading
@@ -10,12 +9,13 @@ from typing import Any
 
 import pytest
 from nicegui import ui
-from nicegui.testing import User, user_simulation
+from nicegui.testing import User
 
 from config import parse_config
 from Dashboard.desk import Desk
 from Dashboard.pages.editor import Editor
 from Dashboard.strategy_files import FILE
+from Dashboard.test.simulated import until, visit
 from testing.harness import PATIENCE_S, segment_name
 
 Work = Callable[[User, ui.codemirror], Awaitable[None]]
@@ -57,22 +57,11 @@ def desk(root: Path) -> Iterator[Desk]:
 def editing(desk: Desk, first: str, work: Work) -> None:
     """Do something with the editor of an open page."""
 
-    def page() -> None:
-        Editor(desk, may_save=True, first=first)
+    async def worked(user: User) -> None:
+        (code,) = user.find(kind=ui.codemirror).elements
+        await work(user, code)
 
-    async def main() -> None:
-        async with user_simulation(page) as user:
-            await user.open("/")
-            (code,) = user.find(kind=ui.codemirror).elements
-            await work(user, code)
-
-    asyncio.run(main())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
+    visit(lambda: Editor(desk, may_save=True, first=first), worked)
 
 
 def choose(user: User, name: str) -> None:

@@ -22,6 +22,7 @@ from Dashboard.run_jobs import (
     TooMany,
     stamp_of,
 )
+from Dashboard.test.simulated import until
 from testing.harness import PATIENCE_S
 
 FOREVER = "import time; time.sleep(600)"
@@ -34,12 +35,6 @@ def done_with(work: Callable[[Jobs], Awaitable[None]]) -> None:
         await work(Jobs((sys.executable, "-c")))
 
     asyncio.run(main())
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def over(job: Job) -> None:
@@ -77,6 +72,33 @@ def test_a_failure_is_told_in_the_words_of_the_process_without_its_progress() ->
         silent = ask(jobs, "raise SystemExit(3)", "silent")
         await over(silent)
         assert silent.why == "it ended with 3"
+
+    done_with(work)
+
+
+def test_one_that_cannot_even_begin_has_failed() -> None:
+    async def work(jobs: Jobs) -> None:
+        job = Job((sys.executable, "-c", "\0"), PATIENCE_S, stamp=1)
+        with pytest.raises(ValueError, match="null byte"):
+            await job.work()
+        assert (job.state, job.why, job.over) == (FAILED, "it was given up", True)
+        nowhere = Job(("/nowhere/python",), PATIENCE_S, stamp=1)
+        await nowhere.work()
+        assert nowhere.state == FAILED and "No such file" in nowhere.why
+
+    done_with(work)
+
+
+def test_one_that_is_cancelled_has_failed_and_leaves_nothing_behind() -> None:
+    async def work(jobs: Jobs) -> None:
+        job = Job((sys.executable, "-c", FOREVER), PATIENCE_S, stamp=1)
+        task = asyncio.create_task(job.work())
+        await until(processes)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (job.state, job.why) == (FAILED, "it was given up")
+        assert processes() == []
 
     done_with(work)
 

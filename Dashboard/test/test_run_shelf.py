@@ -44,6 +44,17 @@ def test_of_many_runs_the_ones_that_changed_last_are_listed(
     assert found.folders == 7
 
 
+def test_what_is_no_run_takes_no_place_in_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_shelf, "MOST", 3)
+    for day in range(1, 5):
+        make_run(tmp_path, f"run-{day}", day)
+    for day in range(5, 9):  # newer than any of them
+        (tmp_path / f"folder-{day}").mkdir()
+        os.utime(tmp_path / f"folder-{day}", (day, day))
+    found = asyncio.run(RunShelf(tmp_path).list())
+    assert [run.id for run in found.runs] == ["run-4", "run-3", "run-2"]
+
+
 def test_a_run_that_is_over_is_read_again_when_its_folder_changed(tmp_path: Path) -> None:
     folder = make_run(tmp_path, "run", 1, fills=1)
     shelf = RunShelf(tmp_path)
