@@ -209,7 +209,10 @@ PORT = "expected a whole number at least 1 and at most 65535"
         ({"symbols": "AAPL"}, "symbols = 'AAPL': expected a list of at least 1 entries"),
         ({"symbols": ["A", "two words"]}, r"symbols[1] = 'two words': expected text like ^["),
         ({"symbols": ["A" * 25]}, f"symbols[0] = '{'A' * 25}': expected text like "),
-        ({"instruments": {"two words": {}}}, "instruments = {'two words': {}}: as keys expected `str`"),
+        (
+            {"instruments": {"two words": {}}},
+            "instruments = {'two words': {}}: as keys expected text like ^[",
+        ),
         (
             {"instruments": {"A": {}, "B": {"tick_size": 0}}},
             "instruments.B.tick_size = 0: expected a number at least 1e-15",
