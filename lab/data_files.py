@@ -14,6 +14,7 @@ import numpy as np
 
 from Gateway.providers.csv_rows import Float64Array, Int64Array, Rows, load_rows
 from Gateway.providers.provider import DataError
+from Gateway.providers.tick_size import DEFAULT_TICK_SIZE, TickSize, quantise
 from lab.tables import text_table
 from Recorder.report_text import UNDEFINED, duration, instant
 from trading_lib.models import NS_PER_S
@@ -44,7 +45,20 @@ def inspect(path: Path) -> str:
     behind = int(np.count_nonzero(rows.times < np.maximum.accumulate(rows.times)))
     if behind:
         parts.append(f"{behind:,} rows stand behind later ones: they are sorted by time")
+    parts += _prices_without_ticks(rows)
     return "\n".join([*parts, "", _symbols(rows)])
+
+
+def _prices_without_ticks(rows: Rows) -> list[str]:
+    """What the Gateway rejects of the usable rows at the tick size that a symbol has by default."""
+    tick = TickSize.of(DEFAULT_TICK_SIZE)
+    values = quantise(rows.prices, tick.scale, float(tick.units))
+    usual = f"a tick of {_plain(DEFAULT_TICK_SIZE)}, and are rejected unless instruments.SYMBOL.tick_size is"
+    found = (
+        (values == 0, f"are too small for {usual} smaller"),
+        (values < 0, f"are too large for {usual} larger"),
+    )
+    return [f"{count:,} prices {what}" for bad, what in found if (count := np.count_nonzero(bad))]
 
 
 def _symbols(rows: Rows) -> str:

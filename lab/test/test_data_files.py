@@ -48,6 +48,13 @@ def test_rows_out_of_order_are_counted(tmp_path: Path) -> None:
     )
 
 
+def test_prices_that_the_usual_tick_size_cannot_say_are_counted(tmp_path: Path) -> None:
+    text = inspect(file(tmp_path, "timestamp,symbol,price", "1,A,0.00004", "2,A,0.00006", "3,B,1e12"))
+    assert "1 prices are too small for a tick of 0.0001, and are rejected unless" in text
+    assert "1 prices are too large for a tick of 0.0001" in text
+    assert "rejected unless" not in inspect(SHIPPED)
+
+
 def test_a_file_without_a_usable_row_is_bad_data_with_the_reasons(tmp_path: Path) -> None:
     path = file(tmp_path, "timestamp,symbol,price", "x,A,2")
     with pytest.raises(DataError, match="line 2: bad timestamp"):
