@@ -7,7 +7,7 @@ from nicegui import ui
 
 from Dashboard.desk import Desk
 from Dashboard.pages.frame import attempt, doing, raw
-from Dashboard.pages.parameters import fill_form
+from Dashboard.pages.parameters import ParameterForm
 from trading_lib.control import KillSwitch, Pause, Reset, Resume, Speed
 from trading_lib.models import MANUAL
 
@@ -104,25 +104,12 @@ def _strategy_choice(desk: Desk, may_control: bool, strategy: str) -> None:
     choice = ui.select([ALL, *names, MANUAL], value=chosen_before, label="strategy").props(
         "dense outlined options-dense id=strategy-choice"
     )
+    choice.on_value_change(lambda event: ui.run_javascript(f"algosimLive.chooseStrategy({event.value!r})"))
     raw('<div id="strategy-state" class="muted"></div><div id="strategy-error" class="bad"></div>')
-    form = ui.element("div").classes("form") if may_control else None
-
-    wanted, filled = (strategy if strategy in names else names[0]), False
-
-    def fill() -> None:
-        nonlocal filled
-        if form is not None and not filled:  # what runs is known a moment after the start
-            filled = fill_form(desk, form, wanted)
-
-    def chosen(event: Any) -> None:
-        nonlocal wanted, filled
-        ui.run_javascript(f"algosimLive.chooseStrategy({event.value!r})")
-        wanted, filled = (event.value if event.value != ALL else names[0]), False
-        fill()
-
-    choice.on_value_change(chosen)
-    fill()
-    ui.timer(1.0, fill)
+    if may_control:
+        of_all = names[0]  # whose parameters are shown beside all of them
+        form = ParameterForm(desk, of_all if chosen_before == ALL else chosen_before)
+        choice.on_value_change(lambda event: form.choose(of_all if event.value == ALL else event.value))
 
 
 def _kill_switch(desk: Desk) -> None:

@@ -93,17 +93,17 @@ def column(field: str, name: str, cell: str = "", **more: Any) -> dict[str, Any]
     return made
 
 
-async def attempt(work: Awaitable[object], done: str = "") -> bool:
-    """Have something done, and say how it went; whether it was done."""
+async def attempt(work: Awaitable[Answer | None], done: str = "") -> Answer | None:
+    """Have something done, and say how it went. Of an action its answer; None where there is none."""
     try:
         answer = await work
     except Refusal as fault:
         ui.notify(str(fault), type="negative", position="bottom-right")
-        return False
+        return None
     if done:
-        where = f" (record {answer.seq:,})" if isinstance(answer, Answer) else ""
+        where = f" (record {answer.seq:,})" if answer is not None else ""
         ui.notify(done + where, type="positive", position="bottom-right")
-    return True
+    return answer
 
 
 def doing(desk: Desk, make: Callable[[], OperatorAction], done: str = "") -> Callable[[], Awaitable[None]]:

@@ -7,6 +7,7 @@ import msgspec
 from nicegui import ui
 
 from Dashboard.desk import Desk
+from Dashboard.pages.fields import FOLLOW_S, Fields
 from Dashboard.pages.frame import attempt, raw, text
 from trading_lib.control import OperatorAction
 from trading_lib.models import MANUAL
@@ -74,6 +75,13 @@ def arrivals_form(desk: Desk, may_control: bool) -> None:
                 'dense outlined options-dense id="arrivals-mode"'
             )
             gap = ui.number("ms", value=dt_ms, min=0).props('dense outlined for="arrivals-ms"')
+            fields = Fields({"mode": modes, "dt_ms": gap})
+
+            def follow() -> None:
+                if {"mode", "dt_ms"} <= (market := _market(desk)).keys():
+                    fields.follow(market)
+
+            ui.timer(FOLLOW_S, follow)
 
             async def begin() -> None:
                 action = {"action": "schedule", "mode": modes.value, "dt_ms": gap.value}
@@ -154,4 +162,4 @@ async def _have_done(desk: Desk, fields: Mapping[str, object], done: str) -> boo
     except msgspec.ValidationError as fault:
         ui.notify(str(fault), type="negative", position="bottom-right")
         return False
-    return await attempt(desk.act(action), done)
+    return await attempt(desk.act(action), done) is not None

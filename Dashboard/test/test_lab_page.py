@@ -175,6 +175,9 @@ def test_model_costs_and_arrivals_change_while_it_runs(system: Dashboard, page: 
     page.click("#seed-apply")
     wait_until(lambda: system.api("state")["epoch"] > epoch, "another epoch")
     says(page, "#model-sigma", "0.05")  # as configured
+    elsewhere = {"action": "schedule", "mode": "fixed", "dt_ms": 25}
+    assert system.post("control", elsewhere).status_code == 200
+    wait_until(lambda: page.input_value("#arrivals-ms") == "25", "the field to follow")
 
 
 def test_a_part_that_is_killed_is_seen_to_come_back(system: Dashboard, page: Any) -> None:

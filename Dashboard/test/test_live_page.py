@@ -178,6 +178,36 @@ def test_other_parameters_reach_the_strategy(system: Dashboard, page: Any) -> No
     wait_until(lambda: system.api("strategies")["strategies"][0]["params"]["quantity"] == 3)
 
 
+def parameter(page: Any, name: str) -> Any:
+    return page.locator(".form").get_by_label(name)
+
+
+def parameter_becomes(page: Any, name: str, value: str) -> None:
+    wait_until(lambda: parameter(page, name).input_value() == value, f"{name} to be {value}")
+
+
+def test_parameters_follow_whoever_changes_them_but_not_into_a_field_that_somebody_is_at(
+    system: Dashboard, page: Any, open_page: OpenPage
+) -> None:
+    (strategy,) = system.api("strategies")["strategies"]
+    parameter(page, "bullish_threshold").fill("77")
+    other = open_page(system.url)
+    parameter(other, "quantity").fill("4")
+    other.get_by_role("button", name="apply parameters").click()
+    parameter_becomes(page, "quantity", "4")
+    changes = {"quantity": 6, "bullish_threshold": 61}
+    action = {"action": "params", "strategy": strategy["strategy"], "params": changes}
+    assert system.post("control", action).status_code == 200
+    parameter_becomes(page, "quantity", "6")
+    parameter_becomes(other, "quantity", "6")
+    parameter_becomes(other, "bullish_threshold", "61")
+    assert parameter(page, "bullish_threshold").input_value() == "77", "it waits for who has entered it"
+    page.get_by_role("button", name="apply parameters").click()
+    notified(page, "bullish_threshold = 77")
+    parameter_becomes(other, "bullish_threshold", "77")
+    other.close()
+
+
 def test_a_killed_order_book_is_said_and_comes_back(system: Dashboard, page: Any) -> None:
     pid = system.status()["parts"]["orderbook"]["pid"]
     os.kill(pid, signal.SIGSTOP)  # silent for some seconds, and only then dead: the page must say so
