@@ -5,13 +5,13 @@ Times in ns are strings in every answer; prices and money are numbers, null wher
 
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
 from Dashboard.answers import json_answer, require_control
 from Dashboard.api_runs import add_runs
 from Dashboard.api_system import add_system
+from Dashboard.checked import Wrong, from_json
 from Dashboard.desk import Desk, Refusal
 from Dashboard.price_history import thinned
 from trading_lib.control import OperatorAction
@@ -19,7 +19,6 @@ from trading_lib.control import OperatorAction
 MAX_ACTION: Final = 1 << 14  # bytes: 32 parameters of a model are under 2,500
 MOST_POINTS: Final = 20_000
 PARTS: Final = ("orderbook", "order_manager", "strategy", "gateway", "recorder")
-_action: Final = msgspec.json.Decoder(OperatorAction)
 
 Count = Annotated[int, Query(ge=1, le=2000, description="at most so many, the newest")]
 
@@ -146,11 +145,9 @@ def _add_control(api: APIRouter, desk: Desk) -> None:
         if len(body) > MAX_ACTION:
             raise HTTPException(413, f"an action has at most {MAX_ACTION} bytes")
         try:
-            action: OperatorAction = _action.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+            answer = await desk.act(from_json("control", body, OperatorAction))
+        except Wrong as fault:
             raise HTTPException(422, str(fault)) from None
-        try:
-            answer = await desk.act(action)
         except Refusal as fault:
             raise HTTPException(409, str(fault)) from None
         return json_answer({"ok": True, "id": answer.id, "seq": answer.seq})

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from Dashboard.checked import Wrong, from_json
 from Dashboard.frames import CHART, TOPICS, Frames, Place
 
 MAX_REQUEST: Final = 1 << 16  # bytes of a listener's message: 1,000 symbols are 26,000
@@ -25,9 +26,6 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
     subscribe: list[str] = msgspec.field(default_factory=list)
     unsubscribe: list[str] = msgspec.field(default_factory=list)
     symbols: list[str] | None = None
-
-
-_decode: Final = msgspec.json.Decoder(Request).decode
 
 
 class BadRequest(Exception):
@@ -122,8 +120,8 @@ def _apply(text: str, place: Place) -> None:
     if len(text) > MAX_REQUEST:
         raise BadRequest(f"a request has at most {MAX_REQUEST} bytes")
     try:
-        request = _decode(text)
-    except msgspec.DecodeError as fault:
+        request: Request = from_json("request", text, Request)
+    except Wrong as fault:
         raise BadRequest(str(fault)) from None
     for topic in (*request.subscribe, *request.unsubscribe):
         if topic not in TOPICS:
