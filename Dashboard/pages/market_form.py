@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from nicegui import ui
 
+from Dashboard.checked import Wrong, from_values
 from Dashboard.desk import Desk
 from Dashboard.pages.fields import FOLLOW_S, Fields
 from Dashboard.pages.frame import attempt, raw, text
@@ -22,8 +23,6 @@ COSTS: Final = {  # name: what a person calls it
 }
 MODES: Final = {"fixed": "fixed", "poisson": "Poisson"}
 HOW: Final = "python main.py configs/ou.json"
-_encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(OperatorAction).decode
 
 
 def model_form(desk: Desk, may_control: bool) -> None:
@@ -158,8 +157,8 @@ def _form(
 async def _have_done(desk: Desk, fields: Mapping[str, object], done: str) -> bool:
     """Have an action done, if what was entered makes one."""
     try:
-        action: OperatorAction = _decode(_encode(fields))
-    except msgspec.ValidationError as fault:
+        action: OperatorAction = from_values(str(fields["action"]), fields, OperatorAction)
+    except Wrong as fault:
         ui.notify(str(fault), type="negative", position="bottom-right")
         return False
     return await attempt(desk.act(action), done) is not None

@@ -4,9 +4,9 @@ import asyncio
 import time
 from decimal import Decimal
 
-import msgspec
 from nicegui import ui
 
+from Dashboard.checked import Wrong, from_values
 from Dashboard.desk import Desk, Refusal
 from Dashboard.money_watch import PENDING
 from Dashboard.pages.frame import raw
@@ -45,18 +45,17 @@ def order_ticket(desk: Desk) -> None:
         problem = ui.label().classes("bad")
 
         def order() -> PlaceOrder:
-            return msgspec.convert(
-                {
-                    "action": "order",
-                    "symbol": symbol.value.strip(),
-                    "side": side.value,
-                    "qty": quantity.value,
-                    "type": kind.value,
-                    "price": price.value if kind.value == LIMIT else None,
-                    "tif": lasts.value,
-                },
-                PlaceOrder,
-            )
+            fields = {
+                "action": "order",
+                "symbol": symbol.value.strip(),
+                "side": side.value,
+                "qty": quantity.value,
+                "type": kind.value,
+                "price": price.value if kind.value == LIMIT else None,
+                "tif": lasts.value,
+            }
+            made: PlaceOrder = from_values("order", fields, PlaceOrder)
+            return made
 
         asked: list[PlaceOrder] = []  # the one the question is about: fields that change meanwhile do not
 
@@ -66,7 +65,7 @@ def order_ticket(desk: Desk) -> None:
                 return
             try:
                 asked[:] = [order()]
-            except msgspec.ValidationError as fault:
+            except Wrong as fault:
                 problem.text = str(fault)
                 return
             question.text = question_of(asked[0])

@@ -61,7 +61,7 @@ def refusal(body: bytes) -> str:
             {"action": "model", "changes": {"a": "x"}},
             "control: changes = {'a': 'x'}: as values expected a number",
         ),
-        ({"action": "fly"}, "control: action = 'fly': expected 'kill_switch' or 'cancel' or "),
+        ({"action": "fly"}, "control: action = 'fly': expected 'kill_switch' or "),
         ({"action": 3}, "control: action = 3: expected 'kill_switch' or "),
         ({}, "control: action: is missing"),
         ([], "control: top level = []: expected an object"),

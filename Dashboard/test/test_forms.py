@@ -10,6 +10,7 @@ from nicegui.testing import User
 from config import parse_config
 from Dashboard.desk import Desk, Refusal
 from Dashboard.pages.controls import controls
+from Dashboard.pages.market_form import costs_form
 from Dashboard.pages.ticket import order_ticket
 from Dashboard.test.simulated import until, visit
 from Dashboard.test.statuses import status
@@ -109,6 +110,27 @@ def test_an_order_that_fills_is_shown_as_filled(asked: Asked) -> None:
         await until(lambda: user.notify.messages == ["42.-1: Filled"])
 
     visit(lambda: order_ticket(asked.desk), work)
+
+
+def test_an_order_that_cannot_be_says_what_can_and_is_not_sent(asked: Asked) -> None:
+    async def work(user: User) -> None:
+        sent(user, quantity=1e16)
+        await user.should_see("order: qty = 1e+16: expected a number above 0 and at most", retries=50)
+        assert asked.actions == []
+
+    visit(lambda: order_ticket(asked.desk), work)
+
+
+def test_costs_that_cannot_be_say_what_can(asked: Asked) -> None:
+    async def work(user: User) -> None:
+        slippage = next(iter(user.find(kind=ui.number).elements))
+        slippage.value = -1.0
+        user.find("Apply").click()
+        await until(lambda: user.notify.messages)
+        assert " = -1.0: expected a number at least 0 and at most" in user.notify.messages[0]
+        assert asked.actions == []
+
+    visit(lambda: costs_form(asked.desk, may_control=True), work)
 
 
 def test_an_order_that_the_market_does_not_take_says_why_in_the_ticket(asked: Asked) -> None:
