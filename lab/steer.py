@@ -21,6 +21,7 @@ POSITIONAL: Final = {
     "speed": "speed",
     "reset": "seed",
     "kill_switch": "strategy",
+    "allow_trading": "strategy",
     "params": "strategy",
     "hot_reload": "on",
 }  # what may stand without its name

@@ -107,7 +107,9 @@ def test_host_and_ledger_agree_on_every_report(tmp_path: Path, changes: dict[str
         assert "DIVERGED" not in live.process.output
 
 
-def test_a_kill_switch_stops_one_strategy_and_flattens_it(tmp_path: Path) -> None:
+def test_a_kill_switch_stops_one_strategy_and_flattens_it_until_trading_is_allowed_again(
+    tmp_path: Path,
+) -> None:
     with trading(tmp_path) as live:
         wait_until(lambda: filled(live, 20) and live.lane("kinds")["positions"], "a position")
         answer = live.act(action="kill_switch", strategy="kinds", flatten=True)
@@ -116,6 +118,9 @@ def test_a_kill_switch_stops_one_strategy_and_flattens_it(tmp_path: Path) -> Non
         wait_until(lambda: live.status()["order_manager"]["denials"].get("kill switch"), "denials")
         lane = live.lane("kinds")
         assert (lane["positions"], lane["open_orders"]) == ({}, 0)
+        agreed(live)
+        assert live.act(action="allow_trading", strategy="kinds")["ok"]
+        wait_until(lambda: live.lane("kinds")["positions"], "a position again")
         agreed(live)
         assert live.process.stop(signal.SIGINT) == 0
 

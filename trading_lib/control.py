@@ -38,6 +38,12 @@ class KillSwitch(msgspec.Struct, frozen=True, kw_only=True, tag="kill_switch", t
     flatten: bool | None = None  # None: as OrderManager.risk.kill_switch_flatten says
 
 
+class AllowTrading(msgspec.Struct, frozen=True, kw_only=True, tag="allow_trading", tag_field="action"):
+    """Take the kill switch back: accept orders again from here on, of one strategy or of all (None)."""
+
+    strategy: StrategyId | None = None
+
+
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", tag_field="action"):
     """Cancel one open order, at once."""
 
@@ -151,7 +157,7 @@ class DropFeed(msgspec.Struct, frozen=True, tag="drop_feed", tag_field="action")
     """Hang up the connection to the Gateway, to see what happens: it is made again at once."""
 
 
-Action = KillSwitch | Cancel | Costs | PlaceOrder
+Action = KillSwitch | Cancel | Costs | PlaceOrder | AllowTrading
 MarketAction = Pause | Resume | Speed | Reset | Schedule | Model
 FeedAction = DropFeed
 StrategyAction = Params | HotReload

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from trading_lib.broker import NEVER, Broker, Terms, Working, draw
-from trading_lib.control import Action, Cancel, Costs, PlaceOrder
+from trading_lib.control import Action, AllowTrading, Cancel, Costs, PlaceOrder
 from trading_lib.lane_books import Instrument, LaneBooks
 from trading_lib.models import (
     CancelRequest,
@@ -401,6 +401,8 @@ class Lane(LaneBooks):
             self.broker.terms = _changed(self.broker.terms, action)
             if action.latency_ms is not None:
                 self.set_latencies([*self.latencies, (self.seq, self.broker.terms.latency_ns)])
+        elif isinstance(action, AllowTrading):
+            self.risk.killed = ""
         else:
             self.risk.killed = BY_OPERATOR
             self._abandon(OrderStatus.CANCELED, "kill switch")

@@ -8,7 +8,7 @@ from nicegui import ui
 from Dashboard.desk import Desk
 from Dashboard.pages.frame import attempt, doing, raw
 from Dashboard.pages.parameters import ParameterForm
-from trading_lib.control import KillSwitch, Pause, Reset, Resume, Speed
+from trading_lib.control import AllowTrading, KillSwitch, Pause, Reset, Resume, Speed
 from trading_lib.models import MANUAL
 
 SETTLING_S: Final = 3.0  # until a status has the speed that was just asked for
@@ -114,7 +114,7 @@ def _strategy_choice(desk: Desk, may_control: bool, strategy: str) -> None:
 
 def _kill_switch(desk: Desk) -> None:
     with ui.dialog() as dialog, ui.card():
-        ui.label("Kill switch: cancel what is open, and accept nothing more until the run ends?").style(
+        ui.label("Kill switch: cancel what is open, and accept nothing more until you allow it again?").style(
             "font-weight: 600"
         )
         scope = (
@@ -130,11 +130,18 @@ def _kill_switch(desk: Desk) -> None:
 
         async def pull() -> None:
             dialog.close()
-            strategy = None if scope.value == ALL else scope.value
-            await attempt(desk.act(KillSwitch(strategy=strategy, flatten=bool(flatten.value))), "killed")
+            await attempt(desk.act(KillSwitch(strategy=meant(), flatten=bool(flatten.value))), "killed")
+
+        async def take_back() -> None:
+            dialog.close()
+            await attempt(desk.act(AllowTrading(strategy=meant())), "trading again")
+
+        def meant() -> str | None:
+            return None if scope.value == ALL else str(scope.value)
 
         with ui.row():
             ui.button("Kill", on_click=pull).classes("kill").props('unelevated color="" id="kill-confirm"')
+            ui.button("Allow trading again", on_click=take_back).props('outline id="kill-undo"')
             ui.button("Leave it", on_click=dialog.close).props("flat")
     ui.button("Kill switch", on_click=dialog.open).classes("kill").props('unelevated color="" id="kill"')
     raw('<div id="killed" class="bad"></div>')

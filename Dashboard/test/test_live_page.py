@@ -236,6 +236,17 @@ def test_the_kill_switch_asks_and_then_nothing_trades_any_more(system: Dashboard
     wait_until(lambda: text(page, "#killed").startswith("killed"))
 
 
+def test_trading_that_was_killed_is_allowed_again(system: Dashboard, page: Any) -> None:
+    page.locator("#kill").click()
+    page.locator("#kill-confirm").click()
+    wait_until(lambda: text(page, "#killed").startswith("killed"))
+    page.locator("#kill").click()
+    page.locator("#kill-undo").click()
+    notified(page, "trading again")
+    wait_until(lambda: not any(lane["killed"] for lane in system.api("money")["lanes"]))
+    wait_until(lambda: not text(page, "#killed"))
+
+
 def test_on_a_phone_there_are_the_numbers_the_chart_and_the_kill_switch(
     system: Dashboard, open_page: OpenPage
 ) -> None:

@@ -12,6 +12,7 @@ from lab.test.live import living
 from OrderBook.control_client import ActionRefused
 from testing.harness import ROOT, deep_update, running, system_config, wait_until, write_config
 from trading_lib.control import (
+    AllowTrading,
     Cancel,
     Costs,
     DropFeed,
@@ -42,6 +43,8 @@ from trading_lib.models import Side
         ("cancel strategy=mine client_order_id=12.0", Cancel(strategy="mine", client_order_id="12.0")),
         ("kill-switch", KillSwitch()),
         ("kill-switch mine flatten=true", KillSwitch(strategy="mine", flatten=True)),
+        ("allow-trading", AllowTrading()),
+        ("allow-trading mine", AllowTrading(strategy="mine")),
         ("drop-feed", DropFeed()),
         (
             "params strategy=mine short_window=8 mode=slow levels=[1,2.5]",

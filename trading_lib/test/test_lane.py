@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trading_lib.broker import Terms
-from trading_lib.control import Action, Cancel, Costs, KillSwitch, PlaceOrder
+from trading_lib.control import Action, AllowTrading, Cancel, Costs, KillSwitch, PlaceOrder
 from trading_lib.lane import Lane, Request
 from trading_lib.models import (
     MANUAL,
@@ -470,6 +470,20 @@ def test_the_kill_switch_cancels_flattens_and_refuses() -> None:
     desk.order()
     desk.tick(100.0)
     assert desk.said() == ["Rejected kill switch: by the operator"]
+
+
+def test_a_kill_switch_that_is_taken_back_lets_orders_in_from_its_record_on() -> None:
+    desk = Desk()
+    desk.tick(100.0)
+    desk.control(KillSwitch())
+    desk.control(AllowTrading(strategy="other"))
+    desk.order()
+    desk.tick(100.0)
+    assert desk.said() == ["Rejected kill switch: by the operator"]
+    desk.control(AllowTrading())
+    desk.order()
+    desk.tick(100.0)
+    assert desk.said() == ["New", "Filled 1 at 100"]
 
 
 def test_an_operators_cancel_acts_at_its_place_on_the_tape_and_on_its_strategy_alone() -> None:
