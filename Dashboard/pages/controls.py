@@ -32,7 +32,7 @@ def controls(desk: Desk, may_control: bool, strategy: str) -> None:
         if may_control:
             market_buttons(desk)
     if may_control:
-        with ui.element("div").classes("group"):
+        with ui.element("div").classes("group at-hand"):
             _kill_switch(desk)
             raw(
                 '<button class="cell-button wide-only" data-drawer="ticket" title="key t">order by hand …</button>'

@@ -89,35 +89,39 @@ def _curves() -> dict[str, int]:
 
 _BEGINNING: Final = (  # of a trade's row and of an order's
     column("time", "time (UTC)", width=162, cellClass="num", headerClass="num"),
-    column("strategy", "strategy", width=92),
-    column("side", "side", "side", width=68, **{":cellClass": "params => algosimCells.sideClass(params)"}),
+    column("strategy", "strategy", width=102),
+    column("side", "side", "side", width=66, **{":cellClass": "params => algosimCells.sideClass(params)"}),
 )
 TABLES: Final = {  # id: columns
     "trades": (
         *_BEGINNING,
-        column("qty", "quantity", "whole", width=74),
-        column("symbol", "symbol", width=70),
-        column("price", "price", "price", width=78),
-        column("commission", "cost", "cost", width=66),
-        column("tag", "reason", flex=1),
+        column("qty", "quantity", "whole", width=68),
+        column("symbol", "symbol", width=64),
+        column("price", "price", "price", width=74),
+        column("commission", "cost", "cost", width=62),
+        column("tag", "reason", flex=1, tooltipField="tag"),
     ),
     "open": (
         *_BEGINNING,
-        column("qty", "leaves", "whole", width=80),
-        column("symbol", "symbol", width=80),
-        column("type", "type", width=80),
-        column("limit", "limit / stop", "price", width=95),
-        column("status", "status", width=110),
+        column("qty", "leaves", "whole", width=68),
+        column("symbol", "symbol", width=64),
+        column("type", "type", width=64),
+        column("limit", "limit / stop", "price", width=84),
+        column("status", "status", flex=1, minWidth=90),
         column(
-            "cancel", "", width=80, **{":cellRenderer": "() => '<button class=cell-button>cancel</button>'"}
+            "cancel",
+            "",
+            width=68,
+            pinned="right",
+            **{":cellRenderer": "() => '<button class=cell-button>cancel</button>'"},
         ),
     ),
     "positions": (
-        column("strategy", "strategy", width=140),
-        column("symbol", "symbol", width=120),
-        column("qty", "position", "whole", width=110, **BY_SIGN),
+        column("strategy", "strategy", flex=1, minWidth=110),
+        column("symbol", "symbol", width=90),
+        column("qty", "position", "whole", width=100, **BY_SIGN),
         column("average", "average price", "price", width=120),
-        column("last", "last price", "price", width=120),
+        column("last", "last price", "price", width=110),
         column("unrealized", "unrealised", "money", width=120, **BY_SIGN),
     ),
 }
@@ -141,7 +145,7 @@ def _tables() -> dict[str, int]:
 
 def _market() -> dict[str, int]:
     columns = [
-        column("symbol", "symbol", minWidth=90, flex=1),
+        column("symbol", "symbol", minWidth=84, flex=1),
         column("last", "last", "price", width=95, **{":cellClassRules": "algosimCells.tint"}),
         column("change", "change", "percent", width=85, **BY_SIGN),
         column("rate", "ticks/s", "rate", width=75),
@@ -149,7 +153,7 @@ def _market() -> dict[str, int]:
         column(
             "spark",
             "",
-            width=76,
+            width=78,
             sortable=False,
             cellDataType=False,
             **{":cellRenderer": "params => algosimCells.spark(params)"},

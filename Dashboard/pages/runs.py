@@ -31,7 +31,7 @@ def _list() -> dict[str, int]:
         column("state", "state", width=80, **{":cellClass": "params => algosimCells.stateClass(params)"}),
         column("started", "began (UTC)", "began", width=128),
         column("duration_s", "event time", "length", width=84),
-        column("strategies", "strategies", flex=1, minWidth=84),
+        column("strategies", "strategies", flex=1, minWidth=84, tooltipField="strategies"),
         column("fills", "fills", "whole", width=56),
         column("equity", "equity", "money", width=92),
         column("gain", "return", "gain", width=80, **BY_SIGN),

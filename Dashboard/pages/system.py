@@ -13,7 +13,7 @@ from Dashboard.pages.frame import page_frame, raw, script
 TILES: Final = {  # id: (name, what it is)
     "ticks": ("Ticks", "ticks put on the tape, by the last two statuses"),
     "orders": ("Orders", "orders the OrderManager received, by the last two statuses"),
-    "latency": ("tick→order p50", "from when a tick was due at the Gateway to its order at the OrderManager"),
+    "latency": ("tick→order", "from when a tick was due at the Gateway to its order at the OrderManager"),
     "lag": ("Strategy lag", "records on the tape that the strategies have not read yet"),
     "gaps": ("Gaps", "interruptions of the feed, and the records they stand for"),
     "rejected": ("Rejected", "frames and rows passed over, orders denied and refused"),
@@ -21,7 +21,10 @@ TILES: Final = {  # id: (name, what it is)
         "Runs' disk",
         "free on the disk that runs are written to; recording stops at Recorder.min_free_mb",
     ),
-    "listeners": ("Listeners", "connections to this server's stream of events"),
+    "listeners": (
+        "Listeners",
+        "connections to this server's stream of events, and the frames that were passed over for slow ones",
+    ),
 }
 PARTS: Final = {  # heading: its class
     "part": "",

@@ -6,6 +6,7 @@ const CURVES_MS = 1000; // equity is told once a second, and after fills: three 
 const KEPT = 20000; // points of a price
 const CURVE_KEPT = 6000; // points of an equity curve
 const WINDOW = 1200; // of them in sight while following
+const LEGEND_PX = 500; // on a narrower chart names would lie over the prices; a tap says them
 
 export class PriceChart extends Painter {
   constructor(id) {
@@ -187,7 +188,7 @@ export class PriceChart extends Painter {
     const grids = extra.length ? [["4%", "56%"], ["66%", "12%"], ["83%", "11%"]] : [["4%", "70%"], ["80%", "12%"]];
     this.chart.setOption({
       ...baseStyle(),
-      legend: { show: true, top: 0, right: 60, textStyle: { color: color("muted"), fontSize: 10 }, itemHeight: 8, itemWidth: 16, data: [...over, ...extra].map((each) => each.name) },
+      legend: { show: this.chart.getWidth() >= LEGEND_PX, top: 0, right: 60, textStyle: { color: color("muted"), fontSize: 10 }, itemHeight: 8, itemWidth: 16, data: [...over, ...extra].map((each) => each.name) },
       grid: grids.map(([top, height]) => ({ top, height, left: 8, right: 56 })),
       xAxis: grids.map((_, at) => timeAxis({ gridIndex: at, axisLabel: { ...axisStyle().axisLabel, show: at === grids.length - 1 } })),
       yAxis: grids.map((_, at) => ({ type: "value", scale: at !== 1, position: "right", gridIndex: at, ...axisStyle(), splitNumber: at ? 2 : 5,

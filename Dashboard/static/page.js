@@ -7,10 +7,7 @@ export function number(value, digits = 2) {
   return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 }
 
-export function price(value) {
-  if (value === null || value === undefined) return NONE;
-  return value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: Math.abs(value) < 10 ? 4 : 2 });
-}
+export const price = (value) => number(value, Math.abs(value) < 10 ? 4 : 2);
 
 export function quantity(value) {
   if (value === null || value === undefined) return NONE;
@@ -30,6 +27,7 @@ export function gain(fraction, digits = 3) {
 export const growth = (lane) => (lane.initial > 0 ? lane.equity / lane.initial - 1 : null);
 
 export function bytes(size) {
+  if (size < 1e3) return `${quantity(size)} B`;
   const [value, unit] = size >= 1e9 ? [size / 1e9, "GB"] : size >= 1e6 ? [size / 1e6, "MB"] : [size / 1e3, "kB"];
   return `${number(value, value < 10 ? 1 : 0)} ${unit}`;
 }

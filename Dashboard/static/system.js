@@ -192,7 +192,7 @@ function refreshTiles({ parts, counted }) {
   const rejected = counted.filter(([, what]) => ["rejected", "rows_rejected", "denials", "refused"].includes(what));
   tile("rejected", quantity(rejected.reduce((sum, row) => sum + row[3], 0)), rejected.length ? `${rejected.length} reasons` : "");
   tile("disk", dashboard.runs_free_bytes ? bytes(dashboard.runs_free_bytes) : NONE, dashboard.runs_total_bytes ? `of ${bytes(dashboard.runs_total_bytes)}` : "");
-  tile("listeners", quantity(dashboard.listeners), `${quantity((dashboard.counters?.["frames missed"] ?? 0) + stream.missedFrames)} frames missed`);
+  tile("listeners", quantity(dashboard.listeners), `${quantity((dashboard.counters?.["frames missed"] ?? 0) + stream.missedFrames)} missed`);
 }
 
 const micros = (value) => (value === null || value === undefined ? NONE : number(value, value < 100 ? 1 : 0));
@@ -209,7 +209,7 @@ function refreshLatency({ parts, histograms, uptime_s: uptime }) {
       rows.push({ key, chosen: own ? key === state.stage : undefined, classes: own ? `pick${key === state.stage ? " chosen" : ""}` : "whole",
                   cells: [doubled ? `${stage} (${part === "order_manager" ? "of orders" : "of all"})` : stage, ...PERCENTS.map((percent) => micros(told[`p${percent}`])), micros(told.max), quantity(told.n)] });
       if (key === state.stage && own) showStage(stage, counts, own.counts, seconds, told.n ? told : whole);
-      if (key === "order_manager tick→order") tile("latency", told.n ? unit(told.p50) : NONE, told.n ? `p99 ${unit(told.p99)}` : "no order in a minute");
+      if (key === "order_manager tick→order") tile("latency", told.n ? `p50 ${unit(told.p50)}` : NONE, told.n ? `p99 ${unit(told.p99)}` : "no order in a minute");
     }
   fill("stages", rows, Object.keys(parts).length ? "No tick has come this far yet." : WAITING);
 }

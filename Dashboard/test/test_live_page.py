@@ -158,7 +158,8 @@ def test_a_limit_order_rests_among_the_open_orders_until_it_is_cancelled_there(
     page.get_by_role("tab", name="Open orders").click()
     row = page.locator(".tables .ag-row", has_text="0.01").first
     row.wait_for()
-    row.get_by_role("button", name="cancel").click()
+    key = row.get_attribute("row-id")
+    page.locator(f'.tables [row-id="{key}"]').get_by_role("button", name="cancel").click()
     wait_until(lambda: not [order for order in system.api("orders/open") if order["strategy"] == "manual"])
     row.wait_for(state="detached")
 
