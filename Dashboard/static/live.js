@@ -176,7 +176,7 @@ function addTrades(fills) {
   const add = shown(fills).slice(-MOST_TRADES).map(tradeRow).reverse();
   trades.unshift(...add);
   const remove = trades.splice(MOST_TRADES);
-  if (add.length) grids.trades?.applyTransactionAsync({ add: add.filter((row) => !remove.includes(row)), addIndex: 0, remove: remove.filter((row) => !add.includes(row)) });
+  if (add.length) grids.trades?.applyTransaction({ add: add.filter((row) => !remove.includes(row)), addIndex: 0, remove: remove.filter((row) => !add.includes(row)) });
 }
 
 function allTrades() {
@@ -188,7 +188,7 @@ function setRows(api, rows) {
   api?.setGridOption("rowData", rows);
 }
 
-// Rows by key: the grid changes only what differs.
+// Rows by key: the grid changes only what differs, and at once: the next message must not add a row again.
 function replaceRows(api, rows) {
   if (!api) return;
   const present = new Set();
@@ -200,7 +200,7 @@ function replaceRows(api, rows) {
     else if (JSON.stringify(node.data) !== JSON.stringify(row)) update.push(row);
   }
   api.forEachNode((node) => present.has(node.id) || remove.push(node.data));
-  if (add.length + update.length + remove.length) api.applyTransactionAsync({ add, update, remove });
+  if (add.length + update.length + remove.length) api.applyTransaction({ add, update, remove });
 }
 
 async function cancel(order) {
