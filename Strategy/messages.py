@@ -162,9 +162,10 @@ class Traced(Message, frozen=True):
 
 
 class Left(Message, frozen=True):
-    """It has seen every record before `next_seq`, and the ledger has all it sent."""
+    """It has seen every record before `next_seq`; the ledger has not acknowledged so many of its requests."""
 
     next_seq: Place
+    unheard: Annotated[int, Meta(ge=0)] = 0
 
 
 FromWorker = Locked | Declared | Loaded | Failed | Started | Lost | Lines | Status | Traced | Left

@@ -111,7 +111,8 @@ class Runner:
         self._loaded: set[int] = set()  # workers that wait for a lane
         self._first_join = True
         self._taking_over = False  # the old version has been told to leave …
-        self._left_at: int | None = None  # … and has seen every record before this one
+        self._left_at: int | None = None  # … and has seen every record before this one …
+        self._left_whole = True  # … and the ledger has all it asked for
         self._backoff = Backoff()
         self._deaths = Deaths()
         self.slow = ""  # where a slow strategy was seen
@@ -327,8 +328,8 @@ class Runner:
             case Traced():
                 if worker is self._worker:
                     self._trace.add(message)
-            case Left(next_seq):
-                self._left(worker, next_seq)
+            case Left(next_seq, unheard):
+                self._left(worker, next_seq, unheard)
             case Lines(level, lines):
                 if level:
                     self._printed.warn(level, lines)
@@ -357,7 +358,7 @@ class Runner:
     def _begins_at(self) -> tuple[int, bool]:
         """The record to begin at, and whether that is where another version has left."""
         if self._left_at is not None:
-            return self._left_at, True
+            return self._left_at, self._left_whole  # else as if it had died there: some of it may be lost
         return (self._begin_at if self._first_join else self._tail), False
 
     def _connect(self) -> None:
@@ -432,12 +433,15 @@ class Runner:
             self.state, self.error = State.STOPPED, error
             self._log.error("%s STOPPED: %s", self.entry.id, error)
 
-    def _left(self, worker: WorkerHandle, next_seq: int) -> None:
+    def _left(self, worker: WorkerHandle, next_seq: int, unheard: int) -> None:
         if worker is not self._worker:
             return
         self._retire(worker)
         if self._taking_over:
-            self._left_at = next_seq
+            self._left_at, self._left_whole = next_seq, not unheard
+            if unheard:
+                text = "%s: %d requests of the old version are not acknowledged, and may be lost"
+                self._log.warning(text, self.entry.id, unheard)
             self._next_version = self._next_version or self._running  # what was to take over has died
             self.state = State.LOADING
         else:

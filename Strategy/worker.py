@@ -55,7 +55,7 @@ from trading_lib.strategy_file import StrategyError, load_strategy
 STATUS_S: Final = 0.25
 LINES_AT_ONCE: Final = 1000  # of the strategy's log in one message; the rest is counted, not shown
 FAREWELL_S: Final = 0.1  # for the last orders when stopping
-HANDOVER_S: Final = 0.5  # … and when another version takes over: it must not begin without them
+HANDOVER_S: Final = 1.0  # … and when another version takes over: it must not begin without them
 CROWDED_REST_S: Final = 0.005  # between two batches, when there are more strategies than processors
 DESCRIPTORS: Final = 64  # that a strategy may have open, its own included
 
@@ -201,7 +201,7 @@ class Worker:
         self._link.close(farewell=not handover)
         self._say_lines(host.engine.take_lines())
         self._say_status(host)
-        self._channel.send(Left(self._tape.cursor))
+        self._channel.send(Left(self._tape.cursor, self._link.kept))
         self._linger()
 
     def _linger(self) -> None:

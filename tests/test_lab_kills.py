@@ -36,6 +36,8 @@ class Cable:
         self.connections = 0
         self._target = target
         self._ends: list[socket.socket] = []
+        self._carries = threading.Event()
+        self._carries.set()
         self._listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -53,14 +55,23 @@ class Cable:
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
 
-    @staticmethod
-    def _carry(source: socket.socket, sink: socket.socket) -> None:
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):  # cut
             while data := source.recv(1 << 16):
+                self._carries.wait()
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+    def hold(self) -> None:
+        """Take what is said, and keep it."""
+        self._carries.clear()
+
+    def lose(self) -> None:
+        """Cut, forget what was kept, and carry whatever comes next."""
+        self.cut()
+        self._carries.set()
 
     def cut(self) -> None:
         """Hang up on everybody, in the middle of whatever they say."""
@@ -89,6 +100,7 @@ class Ordeal:
     def events(self) -> dict[str, Callable[[], None]]:
         return {
             "reload": self.reload,
+            "reload, and lose the last orders": self.reload_whose_last_orders_are_lost,
             "kill a worker": self.kill_a_worker,
             "kill the zygote": self.kill_the_zygote,
             "kill the OrderManager": self.kill_the_order_manager,
@@ -108,12 +120,21 @@ class Ordeal:
         wait_until(lambda: self.count(key) > before, key, PATIENCE_S)
 
     def reload(self) -> None:
+        self.more("reloads", self._save)
+
+    def _save(self) -> None:
         self._version -= 1
+        self._file.write_text(EVERY_KIND.replace("randint(1, 50)", f"randint(1, {self._version})"))
 
-        def save() -> None:
-            self._file.write_text(EVERY_KIND.replace("randint(1, 50)", f"randint(1, {self._version})"))
+    def reload_whose_last_orders_are_lost(self) -> None:
+        self.cable.hold()
+        wait_until(lambda: self.count("kept"), "orders that nobody acknowledges", PATIENCE_S)
+        self.more("reloads", self._save_and_lose)
 
-        self.more("reloads", save)
+    def _save_and_lose(self) -> None:
+        self._save()
+        wait_until(lambda: self.live.strategy("kinds")["pid"] is None, "the old version's end", PATIENCE_S)
+        self.cable.lose()
 
     def kill_a_worker(self) -> None:
         self.more("restarts", psutil.Process(self.live.strategy("kinds")["pid"]).kill)
@@ -202,6 +223,12 @@ def test_a_run_reloaded_cut_off_steered_and_dropped_replays_to_the_same_orders(t
         life.live.act(action="drop_feed")
         life.kill_the_zygote()
         life.live.act(action="kill_switch", strategy="twin", flatten=True)
+    replays(life.live.run)
+
+
+def test_a_run_in_which_a_version_left_unheard_replays_to_the_same_orders(tmp_path: Path) -> None:
+    with ordeal(tmp_path) as life:
+        life.reload_whose_last_orders_are_lost()
     replays(life.live.run)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -99,8 +100,11 @@ class Live:
         return next(child for child in children if script in " ".join(child.cmdline()))
 
     def let_the_recorder_catch_up(self) -> None:
-        """It runs where nobody else wants to; what it has not copied when the tape goes is lost."""
-        gateway = self.child("Gateway/run.py")
+        """It runs where nobody else wants to, and that may be never; what it has not copied is lost."""
+        gateway, recorder = self.child("Gateway/run.py"), self.child("Recorder/run.py")
+        if hasattr(os, "SCHED_IDLE"):
+            with contextlib.suppress(PermissionError):
+                os.sched_setscheduler(recorder.pid, os.SCHED_OTHER, os.sched_param(0))
         gateway.suspend()
         try:
             wait_until(self._recorded_all, "the Recorder", PATIENCE_S)
