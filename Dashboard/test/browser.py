@@ -40,6 +40,9 @@ class Dashboard:
             lambda: self.api("state").get("ticks", 0) > 0, f"the dashboard to see ticks:\n{process.output}"
         )
         self.run_dir = folder / "runs" / str(self.api("state")["run_id"])
+        wait_until(
+            lambda: "paused" in self.status()["parts"]["gateway"], "the Gateway, started last, to report"
+        )
 
     def api(self, path: str) -> Any:
         """The answer of a GET below /api; an empty object while nobody answers."""
