@@ -12,6 +12,7 @@ import pytest
 
 from Dashboard.strategy_files import FILE
 from Dashboard.test.browser import Dashboard, OpenPage, dashboard, needs_browser
+from runtime.versions import Version
 from testing.harness import wait_until
 
 pytestmark = needs_browser
@@ -54,6 +55,10 @@ def system(files: Path) -> Iterator[Dashboard]:
 
 @pytest.fixture
 def page(system: Dashboard, files: Path, open_page: OpenPage) -> Iterator[Any]:
+    """Lab with the file of `probe`, as it was in the beginning, in the editor."""
+    file = files / "probe" / FILE
+    file.write_text(LOOKS)
+    wait_until(lambda: strategy(system)["version"] == Version(file).name, "the first version to run")
     opened = open_page(f"{system.url}/lab?file=probe")
     opened.wait_for_function("document.querySelectorAll('#leaders tbody tr').length === 2")
     opened.locator(".cm-content", has_text="def on_tick").wait_for()

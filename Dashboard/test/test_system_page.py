@@ -165,6 +165,9 @@ def test_on_a_phone_everything_is_in_one_column(system: Dashboard, open_page: Op
 
 
 def test_metrics_of_a_running_system_can_be_read(system: Dashboard) -> None:
+    wait_until(
+        lambda: system.api("state").get("ticks"), "the dashboard, which may be a fresh one, to see ticks"
+    )
     text = httpx.get(f"{system.url}/metrics", trust_env=False).text
     found = {
         sample.name: sample.value for one in text_string_to_metric_families(text) for sample in one.samples
