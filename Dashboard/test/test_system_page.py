@@ -165,12 +165,11 @@ def test_on_a_phone_everything_is_in_one_column(system: Dashboard, open_page: Op
 
 
 def test_metrics_of_a_running_system_can_be_read(system: Dashboard) -> None:
-    wait_until(
-        lambda: system.api("state").get("ticks"), "the dashboard, which may be a fresh one, to see ticks"
-    )
-    text = httpx.get(f"{system.url}/metrics", trust_env=False).text
-    found = {
-        sample.name: sample.value for one in text_string_to_metric_families(text) for sample in one.samples
-    }
+    def metrics() -> dict[str, float]:
+        families = text_string_to_metric_families(httpx.get(f"{system.url}/metrics", trust_env=False).text)
+        return {sample.name: sample.value for one in families for sample in one.samples}
+
+    wait_until(lambda: metrics().get("algosim_ticks_total"), "the dashboard to hear of ticks")
+    found = metrics()
     assert found["algosim_up"] == 1 and found["algosim_ticks_total"] > 0
     assert "algosim_latency_seconds_count" in found and found["algosim_runs_free_bytes"] > 0
