@@ -1,6 +1,7 @@
 """The OrderManager's process: the order port, the ledger behind it, the event stream, the log of orders."""
 
 import contextlib
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -39,6 +40,7 @@ ROUND_S: Final = 0.1  # at least so often lanes without a host go on, and the st
 BUSY_ROUND_S: Final = 0.02  # the same while such a lane has an open order
 DRAIN_S: Final = 0.3  # how long a stopping OrderManager takes what is still on its way
 CONSOLE_ORDERS_PER_S: Final = 1000  # above this the console summarises; the log keeps every line
+LOG_S: Final = 0.02  # the log is written at most so often: a write for every order would cost it a tenth more
 LAST_SHOWN: Final = 5  # orders in the status
 REJECTIONS_SHOWN: Final = 20  # a second, in the log; the rest is only counted
 
@@ -70,10 +72,16 @@ class Stages:
 
 
 class OrderLog:
-    """One numbered line per order in the log; on the console of a part that runs alone, up to a rate."""
+    """One numbered line per order in the log; on the console of a part that runs alone, up to a rate.
 
-    def __init__(self, part: Part) -> None:
+    A line after a lull is written at once; while orders come fast, those of LOG_S together.
+    """
+
+    def __init__(self, part: Part, clock: Callable[[], float] = time.monotonic) -> None:
         self._part = part
+        self._clock = clock
+        self._lines: list[str] = []
+        self._written_at = -LOG_S
         self._console = part.prints
         self._this_second = 0
         self._rejections = 0
@@ -82,7 +90,7 @@ class OrderLog:
     def orders(self, batch: Sequence[Received]) -> None:
         """Log what one read brought."""
         lines = [str(received) for received in batch]
-        log_lines(self._part.log, lines)
+        self._lines += lines
         self.last.extend(lines[-LAST_SHOWN:])
         if self._console:
             room = CONSOLE_ORDERS_PER_S - self._this_second
@@ -92,12 +100,30 @@ class OrderLog:
 
     def reports(self, batch: Sequence[Report]) -> None:
         """Log what has become of orders."""
-        log_lines(self._part.log, [line for report in batch if (line := report_line(report))])
+        self._lines += [line for report in batch if (line := report_line(report))]
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be written, if not now then soon."""
+        return bool(self._lines)
+
+    def write_sometimes(self) -> None:
+        """Write what waits, unless that was done a moment ago."""
+        if self._lines and self._clock() - self._written_at >= LOG_S:
+            self.write()
+
+    def write(self) -> None:
+        """Write what waits."""
+        if self._lines:
+            log_lines(self._part.log, self._lines)
+            self._lines = []
+            self._written_at = self._clock()
 
     def rejected(self, rejection: wire.Rejection, who: str) -> None:
         """Log a rejection, unless this second has had its share of them."""
         self._rejections += 1
         if self._rejections <= REJECTIONS_SHOWN:
+            self.write()
             self._part.log.warning("rejected from %s: %s: %s", who, rejection.reason, rejection.detail)
 
     def next_second(self) -> None:
@@ -278,15 +304,18 @@ class Office:
                     self.denials[report.reason.partition(":")[0]] += 1
             self.log.reports(self._reports)
             self._reports = []
+        self.log.write_sometimes()
 
     @property
     def pause(self) -> float:
         """How long the loop may sleep, seconds."""
-        if self.ledger is None or self._broken:
-            return ROUND_S
-        if self.ledger.behind:
-            return 0.0
-        return BUSY_ROUND_S if self.ledger.busy else ROUND_S
+        ledger, longest = self.ledger, ROUND_S
+        if ledger is not None and not self._broken:
+            if ledger.behind:
+                return 0.0
+            if ledger.busy:
+                longest = BUSY_ROUND_S
+        return min(longest, LOG_S) if self.log.waits else longest
 
     def close_ledger(self) -> None:
         """Run every lane to the tape's head and close the run's journal."""
@@ -384,6 +413,7 @@ def serve(part: Part, config: Config) -> None:
         office.log.next_second()
         part.report(_status(server, office))
     finally:
+        office.log.write()
         server.close()
         loop.close()
 

@@ -6,6 +6,7 @@ reports and events.
     scribe.commit(desks)               # one write for everything
 """
 
+import math
 import os
 import time
 from collections import Counter
@@ -18,8 +19,8 @@ from OrderManager.lane_desk import LaneDesk
 from OrderManager.server import Connection
 from OrderManager.syncer import Syncer
 
-LULL_S: Final = 0.002  # without a request for so long …
-FEW: Final = 16  # … and then with no more than so many, an fdatasync here holds nobody up, and is told sooner
+LULL: Final = 2.0  # without a request for so many times what an fdatasync takes …
+FEW: Final = 16  # … and then with no more than so many, one here holds hardly anybody up, and is told sooner
 
 Publish = Callable[[int, records.JournalRecord], None]
 
@@ -46,7 +47,8 @@ class Scribe:
         self._in_thread = False  # an fdatasync was begun there, and not looked after
         self._needed = 0  # so many records are to be durable, for somebody waits to be told
         self._clock = clock
-        self._committed_at = 0.0  # when the last one of what was urgent ended
+        self._committed_at = -math.inf  # when the last one of what was urgent ended …
+        self._sync_s = 0.0  # … and how long the last fdatasync that was waited for has taken
         self._publish = publish
         self._counters = counters
         self._batch: list[records.JournalRecord] = []  # not in the journal yet …
@@ -66,7 +68,7 @@ class Scribe:
     def add_urgent(self, record: records.JournalRecord) -> None:
         """The same for what somebody waits for an acknowledgement of."""
         if not self._urgent:
-            self._lull = self._clock() - self._committed_at > LULL_S
+            self._lull = self._clock() - self._committed_at > LULL * self._sync_s
         self._urgent += 1
         self.add(record)
 
@@ -114,7 +116,9 @@ class Scribe:
         if self._needed > journal.durable:
             if syncer is None or here:
                 self._counters["fdatasync"] += 1
+                began = self._clock()
                 journal.commit()
+                self._sync_s = self._clock() - began
             else:
                 self._counters["fdatasync in the thread"] += 1
                 syncer.start(journal.begin_sync())

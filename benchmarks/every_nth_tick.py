@@ -16,7 +16,6 @@ def init(ctx: Any) -> None:
     ctx.window = ctx.get_param("window", PARAMS["window"])
     ctx.averages = {}
     ctx.count = 0
-    ctx.side, ctx.other_side = "BUY", "SELL"  # in turns, so that no position grows
 
 
 def on_tick(ctx: Any, tick: Tick) -> None:
@@ -27,5 +26,4 @@ def on_tick(ctx: Any, tick: Tick) -> None:
     ctx.count += 1
     if ctx.count == ctx.every:
         ctx.count = 0
-        ctx.place_market_order(ctx.side, 1)
-        ctx.side, ctx.other_side = ctx.other_side, ctx.side
+        ctx.place_market_order("SELL" if ctx.position() > 0 else "BUY", 1)  # no position grows: none is denied

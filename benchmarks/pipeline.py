@@ -1,5 +1,5 @@
 """How long from when a tick was due until its order was received: ours as it comes, with `run.pin` and
-`run.keep_awake`, in plain Python, and pyzmq.
+`run.keep_awake`, in plain Python, and two of pyzmq: one that does the same work, one that passes messages on.
 
 Open loop: bursts are due at their instants whatever becomes of the ones before, and a late burst counts from
 when it was due. Every tick goes through the strategy's Python `on_tick`; the last of each burst sends an order.
@@ -20,8 +20,9 @@ from trading_lib.histogram import Histogram
 COMPILED: Final = "compiled"
 TUNED: Final = "tuned"  # compiled, with run.pin and run.keep_awake
 PURE: Final = "pure_python"
-PYZMQ: Final = "pyzmq"
-PIPELINES: Final = (COMPILED, TUNED, PURE, PYZMQ)
+PYZMQ: Final = "pyzmq"  # the same work, other messages
+PYZMQ_BARE: Final = "pyzmq_bare"  # messages only: no host, no lane, no journal, no log
+PIPELINES: Final = (COMPILED, TUNED, PURE, PYZMQ, PYZMQ_BARE)
 RATES: Final = (1_000, 10_000, 100_000)
 FLAT_OUT: Final = 0
 FLAT_OUT_EVERY: Final = 4096  # ticks to an order when there are no bursts: the Gateway's batch
@@ -58,8 +59,8 @@ def one_round(rates: Iterable[int]) -> Iterator[tuple[int, str]]:
 
 def measure(pipeline: str, rate: int, number: int, seconds: float, warm_s: float) -> Case:
     """One case. Raises Failed."""
-    if pipeline == PYZMQ:
-        return _measure_pyzmq(rate, number, seconds, warm_s)
+    if pipeline in (PYZMQ, PYZMQ_BARE):
+        return _measure_pyzmq(pipeline, rate, number, seconds, warm_s)
     return _measure_ours(pipeline, rate, number, seconds, warm_s)
 
 
@@ -95,12 +96,12 @@ def _measure_ours(pipeline: str, rate: int, number: int, seconds: float, warm_s:
     )
 
 
-def _measure_pyzmq(rate: int, number: int, seconds: float, warm_s: float) -> Case:
-    run = zmq_pipeline.run(rate, seconds, warm_s)
+def _measure_pyzmq(pipeline: str, rate: int, number: int, seconds: float, warm_s: float) -> Case:
+    run = zmq_pipeline.run(rate, seconds, warm_s, work=pipeline == PYZMQ)
     orders = run.stages["tick→order"].total
     expected = round(seconds * 1000)
     return Case(
-        PYZMQ,
+        pipeline,
         rate,
         number,
         {name: run.stages[name] for name in STAGES},

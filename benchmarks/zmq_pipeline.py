@@ -2,15 +2,18 @@
 
     gateway ─ PUB tcp ─▶ book ─ PUB ipc ─▶ strategy ─ PUSH tcp ─▶ order manager
 
-Four Python processes that do the work of ours. The gateway publishes the same random walk in the same 1 ms
-bursts, one text message per tick, `SYMBOL,PRICE,NS,DUE`, made before its instant. The book parses it, keeps the
-latest price of each symbol, stamps it and publishes it on. The strategy updates the same moving average on every
-tick and pushes an order on every n-th. The order manager takes the time before anything else.
+Four Python processes. The gateway publishes the same random walk in the same 1 ms bursts, one text message per
+tick, `SYMBOL,PRICE,NS,DUE`, made before its instant. The book parses it, keeps the latest price of each symbol,
+numbers and stamps it and publishes it on. The strategy updates the same moving average on every tick and pushes an
+order on every n-th. The order manager takes the time before anything else. Then there are two of it:
+
+- *the same work*: strategy and order manager are those of `zmq_work.py`, which check, journal, fill and account for
+  the orders as ours do, with the classes of ours. Only what carries the messages differs.
+- *messages only*: a strategy without a host or a lane, an order manager that counts and forgets.
 
 Nothing is made slow: blocking `recv` (the quickest way to wait), messages of one part, no poller, packed structs
-behind the book, ipc between book and strategy (there our pipeline uses memory; the other two are TCP in both), no
-high-water mark, so nothing is dropped, and publishers that wait for their subscriber. The schedule and its clock
-are our Gateway's. The strategy has no host around it: no frozen struct per tick, no client order ids, no log.
+behind the book, ipc behind it (there our pipeline uses memory; the other two are TCP in both), no high-water mark,
+so nothing is dropped, and publishers that wait for their subscribers. The schedule and its clock are our Gateway's.
 
 `python benchmarks/zmq_pipeline.py ROLE OPTIONS` is one process; `run` starts the four.
 """
@@ -21,9 +24,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import zmq
@@ -48,19 +51,25 @@ WINDOW: Final = 20
 IDLE_MS: Final = 30_000  # a process that hears nothing for so long ends: none is left behind
 PATIENCE_S: Final = 60.0
 END: Final = b""  # the last message; everyone passes it on and ends
-UPDATE: Final = struct.Struct("<24sdqqq")  # symbol, price, event ns, due, booked
+UPDATE: Final = struct.Struct("<qqdqqq")  # number, symbol's index, price, event ns, due, booked
 ORDER: Final = struct.Struct("<24sBddqqq")  # symbol, side, quantity, price, due, booked, decided
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What the four processes agree on. `warm` orders are not counted."""
+    """What the four processes agree on. `warm` orders are not counted; `work`: the same as ours, in `folder`."""
 
     ticks_per_burst: int
     bursts: int
     warm: int
+    work: bool
+    folder: str
     feed: str
     updates: str
     orders: str
+    replies: str
+
+
+Work = Callable[[Options], dict[str, Histogram]]
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -72,13 +81,38 @@ class Run(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def publisher(context: "zmq.Context[zmq.Socket[bytes]]", address: str) -> "zmq.Socket[bytes]":
-    """A PUB socket (an XPUB, to know when its subscriber is there) that never drops."""
+class Stages:
+    """How late each order was: histograms by stage. The first `warm` are not counted."""
+
+    def __init__(self, warm: int) -> None:
+        self.histograms = {
+            name: Histogram() for name in ("tick→book", "book→decision", "decision→order", "tick→order")
+        }
+        self._left = warm
+
+    def record(self, due: int, booked: int, decided: int, received: int) -> None:
+        """One order, wall ns."""
+        if self._left:
+            self._left -= 1
+            return
+        to_book, to_decision, to_order, total = self.histograms.values()
+        to_book.record(booked - due)
+        to_decision.record(decided - booked)
+        to_order.record(received - decided)
+        total.record(received - due)
+
+
+def publisher(
+    context: "zmq.Context[zmq.Socket[bytes]]", address: str, subscribers: int = 1
+) -> "zmq.Socket[bytes]":
+    """A PUB socket (an XPUB, to know when its subscribers are there) that never drops."""
     socket = context.socket(zmq.XPUB)
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVTIMEO, IDLE_MS)
+    socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # the second one's is told, too
     socket.bind(address)
-    socket.recv()
+    for _ in range(subscribers):
+        socket.recv()
     return socket
 
 
@@ -133,9 +167,11 @@ def gateway(options: Options) -> dict[str, Histogram]:
 def book(options: Options) -> dict[str, Histogram]:
     """Parse, keep the latest price, stamp, publish."""
     latest: dict[bytes, tuple[float, int]] = {}
+    slots = {symbol.encode(): slot for slot, symbol in enumerate(SYMBOLS)}
+    seq = 0
     with (
         zmq.Context() as context,
-        publisher(context, options.updates) as updates,
+        publisher(context, options.updates, 2 if options.work else 1) as updates,
         subscriber(context, options.feed) as feed,
     ):
         receive, send, pack, now = feed.recv, updates.send, UPDATE.pack, time.time_ns
@@ -143,14 +179,15 @@ def book(options: Options) -> dict[str, Histogram]:
             symbol, text, ts, due = message.split(b",")
             price, when = float(text), int(ts)
             latest[symbol] = price, when
-            send(pack(symbol, price, when, int(due), now()))
+            send(pack(seq, slots[symbol], price, when, int(due), now()))
+            seq += 1
         send(END)
     return {}
 
 
 def strategy(options: Options) -> dict[str, Histogram]:
     """A moving average of every tick, an order on the last of each burst."""
-    averages: dict[bytes, SMA] = {}
+    averages: dict[int, SMA] = {}
     count, side = 0, 0
     with zmq.Context() as context, context.socket(zmq.PUSH) as orders:
         orders.setsockopt(zmq.SNDHWM, 0)
@@ -158,14 +195,15 @@ def strategy(options: Options) -> dict[str, Histogram]:
         with subscriber(context, options.updates) as updates:
             receive, unpack, every = updates.recv, UPDATE.unpack, options.ticks_per_burst
             while message := receive():
-                symbol, price, _, due, booked = unpack(message)
-                average = averages.get(symbol)
+                _, slot, price, _, due, booked = unpack(message)
+                average = averages.get(slot)
                 if average is None:
-                    average = averages[symbol] = SMA(WINDOW)
+                    average = averages[slot] = SMA(WINDOW)
                 average.update(price)
                 count += 1
                 if count == every:
                     count, side = 0, 1 - side
+                    symbol = SYMBOLS[slot].encode()
                     orders.send(ORDER.pack(symbol, side, 1.0, price, due, booked, time.time_ns()))
             orders.send(END)
     return {}
@@ -173,9 +211,7 @@ def strategy(options: Options) -> dict[str, Histogram]:
 
 def order_manager(options: Options) -> dict[str, Histogram]:
     """Take the time, read the order, count its stages."""
-    names = ("tick→book", "book→decision", "decision→order", "tick→order")
-    to_book, to_decision, to_order, total = histograms = [Histogram() for _ in names]
-    left = options.warm
+    stages = Stages(options.warm)
     with zmq.Context() as context, context.socket(zmq.PULL) as orders:
         orders.setsockopt(zmq.RCVHWM, 0)
         orders.setsockopt(zmq.RCVTIMEO, IDLE_MS)
@@ -183,26 +219,26 @@ def order_manager(options: Options) -> dict[str, Histogram]:
         while message := orders.recv():
             wall = time.time_ns()
             _, _, _, _, due, booked, decided = ORDER.unpack(message)
-            if left:
-                left -= 1
-                continue
-            to_book.record(booked - due)
-            to_decision.record(decided - booked)
-            to_order.record(wall - decided)
-            total.record(wall - due)
-    return dict(zip(names, histograms, strict=True))
+            stages.record(due, booked, decided, wall)
+    return stages.histograms
 
 
-def run(rate: int, seconds: float, warm_s: float) -> Run:
-    """Run the four processes at `rate` ticks a second (a multiple of 1,000). Raises Failed."""
+def run(rate: int, seconds: float, warm_s: float, *, work: bool) -> Run:
+    """Run the four processes at `rate` ticks a second (a multiple of 1,000), doing ours' `work` or none.
+
+    Raises Failed.
+    """
     with tempfile.TemporaryDirectory(prefix="algosim-zmq-") as folder:
         options = Options(
             ticks_per_burst=rate // 1000,
             bursts=round((warm_s + seconds) * 1000),
             warm=round(warm_s * 1000),
+            work=work,
+            folder=folder,
             feed=f"tcp://127.0.0.1:{free_port()}",
             updates=f"ipc://{folder}/updates",
             orders=f"tcp://127.0.0.1:{free_port()}",
+            replies=f"tcp://127.0.0.1:{free_port()}",
         )
         processes = {role: _start(role, options) for role in reversed(ROLES)}
         try:
@@ -240,10 +276,17 @@ def _watch(processes: "dict[str, subprocess.Popen[bytes]]", seconds: float, warm
     return Run(stages, before, after, ended - begun)
 
 
-def main(role: str, options: str) -> None:
+def main(role: str, text: str) -> None:
     """Be one of the four; prints its histograms as JSON at the end."""
-    work: Any = {"gateway": gateway, "book": book, "strategy": strategy, "order_manager": order_manager}[role]
-    found = work(msgspec.json.decode(options, type=Options))
+    options = msgspec.json.decode(text, type=Options)
+    work: dict[str, Work] = {"gateway": gateway, "book": book}
+    if options.work:
+        from benchmarks import zmq_work
+
+        work |= {"strategy": zmq_work.strategy, "order_manager": zmq_work.order_manager}
+    else:
+        work |= {"strategy": strategy, "order_manager": order_manager}
+    found = work[role](options)
     print(json.dumps({name: histogram.to_dict() for name, histogram in found.items()}))
 
 
