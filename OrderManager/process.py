@@ -1,19 +1,18 @@
 """The OrderManager's process: the order port, the ledger behind it, the event stream, the log of orders."""
 
 import contextlib
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from config import Config, resolve
-from logger import log_lines
 from OrderManager import records
 from OrderManager.events import EventServer
 from OrderManager.journal import JournalError
 from OrderManager.lane_view import ORDERS_IN_A_SNAPSHOT, ORDERS_IN_A_STATUS
 from OrderManager.ledger import Ledger
 from OrderManager.market import Market
+from OrderManager.order_log import LOG_S, OrderLog
 from OrderManager.recovery import final_money
 from OrderManager.server import (
     PLAIN_STRATEGY,
@@ -30,7 +29,6 @@ from runtime.loop import EventLoop
 from runtime.part import CannotStart, Part
 from runtime.run_folder import open_run_folder
 from shared_memory_utils import SegmentError
-from trading_lib import wire
 from trading_lib.histogram import Histogram
 from trading_lib.lane import Lane
 from trading_lib.models import Order, OrderStatus, Report
@@ -39,10 +37,6 @@ from trading_lib.portfolio import PortfolioState
 ROUND_S: Final = 0.1  # at least so often lanes without a host go on, and the status is looked at
 BUSY_ROUND_S: Final = 0.02  # the same while such a lane has an open order
 DRAIN_S: Final = 0.3  # how long a stopping OrderManager takes what is still on its way
-CONSOLE_ORDERS_PER_S: Final = 1000  # above this the console summarises; the log keeps every line
-LOG_S: Final = 0.02  # the log is written at most so often: a write for every order would cost it a tenth more
-LAST_SHOWN: Final = 5  # orders in the status
-REJECTIONS_SHOWN: Final = 20  # a second, in the log; the rest is only counted
 
 
 class Stages:
@@ -69,81 +63,6 @@ class Stages:
         stages["book→decision"].record(order.sent_wall - booked)
         stages["decision→order"].record(received.wall - order.sent_wall)
         stages["tick→order"].record(received.wall - due)
-
-
-class OrderLog:
-    """One numbered line per order in the log; on the console of a part that runs alone, up to a rate.
-
-    A line after a lull is written at once; while orders come fast, those of LOG_S together.
-    """
-
-    def __init__(self, part: Part, clock: Callable[[], float] = time.monotonic) -> None:
-        self._part = part
-        self._clock = clock
-        self._lines: list[str] = []
-        self._written_at = -LOG_S
-        self._console = part.prints
-        self._this_second = 0
-        self._rejections = 0
-        self.last: deque[str] = deque(maxlen=LAST_SHOWN)
-
-    def orders(self, batch: Sequence[Received]) -> None:
-        """Log what one read brought."""
-        lines = [str(received) for received in batch]
-        self._lines += lines
-        self.last.extend(lines[-LAST_SHOWN:])
-        if self._console:
-            room = CONSOLE_ORDERS_PER_S - self._this_second
-            if room > 0:
-                print("\n".join(lines[:room]), flush=True)
-            self._this_second += len(lines)
-
-    def reports(self, batch: Sequence[Report]) -> None:
-        """Log what has become of orders."""
-        self._lines += [line for report in batch if (line := report_line(report))]
-
-    @property
-    def waits(self) -> bool:
-        """Whether something is to be written, if not now then soon."""
-        return bool(self._lines)
-
-    def write_sometimes(self) -> None:
-        """Write what waits, unless that was done a moment ago."""
-        if self._lines and self._clock() - self._written_at >= LOG_S:
-            self.write()
-
-    def write(self) -> None:
-        """Write what waits."""
-        if self._lines:
-            log_lines(self._part.log, self._lines)
-            self._lines = []
-            self._written_at = self._clock()
-
-    def rejected(self, rejection: wire.Rejection, who: str) -> None:
-        """Log a rejection, unless this second has had its share of them."""
-        self._rejections += 1
-        if self._rejections <= REJECTIONS_SHOWN:
-            self.write()
-            self._part.log.warning("rejected from %s: %s: %s", who, rejection.reason, rejection.detail)
-
-    def next_second(self) -> None:
-        """Summarise what was not shown."""
-        if self._console and self._this_second > CONSOLE_ORDERS_PER_S:
-            print(f"… and {self._this_second - CONSOLE_ORDERS_PER_S:,} more orders this second", flush=True)
-        if self._rejections > REJECTIONS_SHOWN:
-            self._part.log.warning("rejected: %d more", self._rejections - REJECTIONS_SHOWN)
-        self._this_second = self._rejections = 0
-
-
-def report_line(report: Report) -> str:
-    """A report for a person; empty for one that says nothing new."""
-    if report.status is OrderStatus.NEW:
-        return ""
-    order = f"{report.status} {report.strategy_id} {report.client_order_id}: {report.side}"
-    if report.last_qty:
-        qty = wire.format_quantity(report.last_qty)
-        return f"{order} {qty} {report.symbol} @ {report.last_px} (commission {report.commission})"
-    return f"{order} {wire.format_quantity(report.qty)} {report.symbol}: {report.reason}"
 
 
 class Office:

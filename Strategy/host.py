@@ -10,6 +10,7 @@ from shared_memory_utils import RECORD, TapeReader
 from Strategy.messages import Status
 from Strategy.order_link import OrderLink
 from Strategy.pulse import Pulse
+from Strategy.rhythm import Rhythm
 from Strategy.trace import EVERY_S, Tracer, shown
 from trading_lib.engine import Engine
 
@@ -24,8 +25,9 @@ DRAIN_S: Final = 0.2  # for what is on the tape when stopping; the rest is count
 class Host:
     """Runs an engine on a tape. Owns none of what it is given.
 
-    `budget` is what one record may cost, seconds; `rest` how long it sleeps between two batches; `trace_every`
-    how long after a sample of the indicators the next one is due.
+    `budget` is what one record may cost, seconds; `rest` how long it sleeps between two batches; `early` how long
+    before a record that is expected it wakes up, ns (0: when it is rung); `trace_every` how long after a sample
+    of the indicators the next one is due.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Host:
         *,
         budget: float,
         rest: float = 0.0,
+        early: int = 0,
         trace_every: float = EVERY_S,
     ) -> None:
         self.tape = tape
@@ -47,6 +50,7 @@ class Host:
         pulse.next_seq = tape.cursor
         self._budget = budget
         self._rest = rest
+        self._rhythm = Rhythm(early)
         self._batch = 1
         self._progress_due = 0.0
         self._told_seq = tape.cursor
@@ -75,10 +79,19 @@ class Host:
 
     def _sleep(self) -> None:
         """Until the tape moves; but not for long before the ledger has heard of the last batch."""
-        if self.tape.cursor == self._told_seq:
-            self.tape.wait(ROUND_S)  # which returns at once if there is more by now
-        else:
-            self.tape.wait(PROGRESS_S - OPEN_SOONER_S if self.engine.lane.busy else PROGRESS_S)
+        tape, longest = self.tape, ROUND_S  # waiting returns at once if there is more by now
+        if tape.cursor != self._told_seq:
+            longest = PROGRESS_S - OPEN_SOONER_S if self.engine.lane.busy else PROGRESS_S
+        expected = self._rhythm.watch(time.time_ns())
+        if expected is None or expected[0] > longest * 1e9:
+            tape.wait(longest)
+            return
+        begin, end = expected
+        began = time.monotonic_ns()
+        if begin > 0:
+            tape.wait(begin / 1e9)
+        tape.look(began + end)
+        self._rhythm.looked(found=tape.tail != tape.cursor)
 
     def _work(self, most: int) -> bool:
         """One batch; False when it has probably taken all there was. Raises StrategyError from `init`."""
@@ -93,6 +106,7 @@ class Host:
             engine.missed(first)
             self.link.missed(start, first)
         count = len(packed) // RECORD.size
+        self._rhythm.heard(RECORD.unpack_from(packed, len(packed) - RECORD.size)[3])
         began = time.monotonic()
         self._pulse.begin(count)
         engine.consume(RECORD.iter_unpack(packed))

@@ -22,7 +22,7 @@ import msgspec
 
 from config import Config, StrategyEntry
 from runtime.lanes import make_lane
-from runtime.part import die_with_parent
+from runtime.part import die_with_parent, precise_timers
 from shared_memory_utils import BellPage, SharedPriceBook, TapeReader
 from Strategy import sandbox
 from Strategy.channel import Channel, ChannelClosed
@@ -167,6 +167,7 @@ class Worker:
             self._pulse,
             budget=section.budget_ms / 1000,
             rest=_rest(self._config),
+            early=_early(self._config),
             trace_every=interval(len(section.entries)),
         )
         self._link.join(connection, join.rest, lane.executions, join.next_seq)
@@ -262,10 +263,18 @@ def _rest(config: Config) -> float:
     return 0.0 if len(section.entries) <= (os.cpu_count() or 1) else CROWDED_REST_S
 
 
+def _early(config: Config) -> int:
+    """ns before an expected record; where several strategies, or the others, need the processors: never."""
+    section = config.Strategy
+    alone = len(section.entries) == 1 and (os.cpu_count() or 1) > 1
+    return round(section.wake_early_us * 1000) if alone else 0
+
+
 def run_worker(order: Fork, descriptors: Sequence[int]) -> NoReturn:
     """In the forked process: be a worker, and end."""
     channel_fd, output_fd, bell_fd, pulse_fd = descriptors
     die_with_parent()
+    precise_timers()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # of a terminal, to all: the parent says when to go
     devnull = os.open(os.devnull, os.O_RDWR)

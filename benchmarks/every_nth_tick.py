@@ -26,4 +26,5 @@ def on_tick(ctx: Any, tick: Tick) -> None:
     ctx.count += 1
     if ctx.count == ctx.every:
         ctx.count = 0
-        ctx.place_market_order("SELL" if ctx.position() > 0 else "BUY", 1)  # no position grows: none is denied
+        side = "SELL" if ctx.position() > 0 else "BUY"  # no position grows: none is denied
+        ctx.place_market_order(side, 1)

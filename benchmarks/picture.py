@@ -10,16 +10,25 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the backend is chosen
 from matplotlib.lines import Line2D
 
-from benchmarks.pipeline import COMPILED, PIPELINES, PURE, PYZMQ, RATES, TUNED, merged, of
+from benchmarks.pipeline import COMPILED, PIPELINES, PURE, PYZMQ, PYZMQ_BARE, RATES, RUNG, TUNED, merged, of
 from benchmarks.results import TOTAL, Results
 from trading_lib.histogram import Histogram
 
-COLOURS: Final = {COMPILED: "#1b6ca8", TUNED: "#2e8b57", PURE: "#7fb3d5", PYZMQ: "#c0392b"}
+COLOURS: Final = {
+    COMPILED: "#1b6ca8",
+    RUNG: "#8e6bbf",
+    TUNED: "#2e8b57",
+    PURE: "#7fb3d5",
+    PYZMQ: "#c0392b",
+    PYZMQ_BARE: "#e59866",
+}
 LABELS: Final = {
     COMPILED: "algosim",
+    RUNG: "algosim, not awake early",
     TUNED: "algosim, pinned and kept awake",
     PURE: "algosim, plain Python",
-    PYZMQ: "pyzmq",
+    PYZMQ: "pyzmq, the same work",
+    PYZMQ_BARE: "pyzmq, messages only",
 }
 TICKS: Final = (1, 2, 10, 100, 1000)  # one in so many is slower: the axis, and what it says there
 TICK_LABELS: Final = ("0", "50", "90", "99", "99.9")

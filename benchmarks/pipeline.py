@@ -1,5 +1,6 @@
-"""How long from when a tick was due until its order was received: ours as it comes, with `run.pin` and
-`run.keep_awake`, in plain Python, and two of pyzmq: one that does the same work, one that passes messages on.
+"""How long from when a tick was due until its order was received: ours as it comes, with a strategy that is woken
+only when it is rung, with `run.pin` and `run.keep_awake`, in plain Python, and two of pyzmq: one that does the same
+work, one that passes messages on.
 
 Open loop: bursts are due at their instants whatever becomes of the ones before, and a late burst counts from
 when it was due. Every tick goes through the strategy's Python `on_tick`; the last of each burst sends an order.
@@ -18,11 +19,12 @@ from runtime.supervisor import SCRIPTS
 from trading_lib.histogram import Histogram
 
 COMPILED: Final = "compiled"
+RUNG: Final = "rung"  # compiled, with Strategy.wake_early_us 0: as from a source at uneven distances
 TUNED: Final = "tuned"  # compiled, with run.pin and run.keep_awake
 PURE: Final = "pure_python"
 PYZMQ: Final = "pyzmq"  # the same work, other messages
 PYZMQ_BARE: Final = "pyzmq_bare"  # messages only: no host, no lane, no journal, no log
-PIPELINES: Final = (COMPILED, TUNED, PURE, PYZMQ, PYZMQ_BARE)
+PIPELINES: Final = (COMPILED, RUNG, TUNED, PURE, PYZMQ, PYZMQ_BARE)
 RATES: Final = (1_000, 10_000, 100_000)
 FLAT_OUT: Final = 0
 FLAT_OUT_EVERY: Final = 4096  # ticks to an order when there are no bursts: the Gateway's batch
@@ -67,6 +69,8 @@ def measure(pipeline: str, rate: int, number: int, seconds: float, warm_s: float
 def _measure_ours(pipeline: str, rate: int, number: int, seconds: float, warm_s: float) -> Case:
     every = max(1, rate // 1000) if rate else FLAT_OUT_EVERY
     settings, parts = random_walk(rate, every), tuple(SCRIPTS)
+    if pipeline == RUNG:
+        settings["Strategy"]["wake_early_us"] = 0
     if pipeline == TUNED:
         settings["run"], parts = {"pin": True, "keep_awake": True}, (*parts, "keep_awake")
     with System(settings, pure=pipeline == PURE, parts=parts) as system:

@@ -11,6 +11,8 @@ from benchmarks.pipeline import (
     PIPELINES,
     PURE,
     PYZMQ,
+    PYZMQ_BARE,
+    RUNG,
     STAGES,
     TUNED,
     Case,
@@ -22,9 +24,11 @@ QUIET_LOAD: Final = 0.3  # above this load average before the start, the machine
 COLUMNS: Final = ("p50", "p90", "p99", "p99.9", "max", "n")
 NAMES: Final = {
     COMPILED: "algosim",
+    RUNG: "algosim, `Strategy.wake_early_us` 0",
     TUNED: "algosim, `run.pin` and `run.keep_awake`",
     PURE: "algosim, plain Python",
-    PYZMQ: "pyzmq",
+    PYZMQ: "pyzmq, the same work",
+    PYZMQ_BARE: "pyzmq, messages only",
 }
 MET: Final = {True: "yes", False: "**no**", None: "not measured"}
 
@@ -132,6 +136,11 @@ def _latency(found: Results) -> str:
         "Every tick goes through the strategy's Python `on_tick` with a moving average; the last tick of a burst "
         f"sends one order. {settings.rounds} interleaved rounds of {settings.seconds:g} s after "
         f"{settings.warm_s:g} s of warming up; each figure is the median of its rounds, `max` over all of them. µs.",
+        "The bursts come at even distances. Our strategy learns that, and is awake shortly before the next; with "
+        "`Strategy.wake_early_us` 0 it sleeps until it is rung, as behind a source at uneven distances. "
+        "*pyzmq, the same work* runs our engine, lane, journal (an fdatasync before each acknowledgement), reports "
+        "and log behind pyzmq's sockets; *pyzmq, messages only* has a moving average, counts its orders and forgets "
+        "them. The targets compare with the same work.",
         "![percentiles of tick to order](latency.png)",
     ]
     for rate in (*found.rates(COMPILED), FLAT_OUT):

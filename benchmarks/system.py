@@ -57,6 +57,16 @@ def usage(pid: int) -> Usage:
         return Usage(_cpu_s(pid) or times.user + times.system, process.memory_info().rss)
 
 
+def usage_of_part(pid: int) -> Usage:
+    """The same of a process and all it has started, as the Strategy's workers. Raises psutil.Error."""
+    found = usage(pid)
+    for child in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            below = usage(child.pid)
+            found = Usage(found.cpu_s + below.cpu_s, found.rss + below.rss)
+    return found
+
+
 def _cpu_s(pid: int) -> float:
     """CPU seconds of all threads to the ns, where Linux tells; else 0 (`cpu_times` counts 10 ms)."""
     found = 0
@@ -174,8 +184,9 @@ class System:
         return dict(child.status)
 
     def usage(self) -> dict[str, Usage]:
-        """What each process has used."""
-        return {name: usage(child.pid) for name, child in self.children.items() if child.pid is not None}
+        """What each part has used."""
+        running = {name: child.pid for name, child in self.children.items() if child.pid is not None}
+        return {name: usage_of_part(pid) for name, pid in running.items()}
 
     @contextlib.contextmanager
     def tape(self) -> Iterator[TapeReader]:

@@ -21,7 +21,7 @@ from config import ROOT, Config
 from logger import close_logger, get_logger, log_lines
 from OrderManager import records
 from OrderManager.journal import Journal
-from OrderManager.process import report_line
+from OrderManager.order_log import report_line
 from OrderManager.server import Received
 from runtime.lanes import limits_of, terms_of
 from trading_lib import order_wire
@@ -39,7 +39,9 @@ _TICK = int(Kind.TICK)
 def _lane() -> Lane:
     """What our configuration makes of a lane, when it says nothing."""
     config = Config(SYMBOLS)
-    return Lane(STRATEGY_ID, terms_of(config), limits_of(config), cash=config.OrderManager.execution.initial_cash)
+    return Lane(
+        STRATEGY_ID, terms_of(config), limits_of(config), cash=config.OrderManager.execution.initial_cash
+    )
 
 
 def _record(message: bytes) -> Record:
@@ -86,7 +88,7 @@ def strategy(options: Options) -> dict[str, Histogram]:
     params = {"every": options.ticks_per_burst, "window": WINDOW}
     engine = Engine(
         STRATEGY_ID,
-        load_strategy(path, path.read_text()),
+        load_strategy(path),
         params,
         SYMBOLS.__getitem__,
         sys.exit,

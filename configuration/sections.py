@@ -165,6 +165,9 @@ class StrategySection(Section, frozen=True):
     rest_ms: Annotated[float, Meta(ge=0, le=1000)] | None = (
         None  # between two batches; none: 0, and a little when there are more strategies than processors
     )
+    wake_early_us: Annotated[float, Meta(ge=0, le=200)] = (
+        45.0  # before a record that is expected; 0: when rung
+    )
 
     @property
     def entries(self) -> tuple[StrategyEntry, ...]:

@@ -357,6 +357,12 @@ class TapeReader:
         words, cursor = self._words, self.cursor
         self._bell.wait(timeout, lambda: words[TAPE_TAIL] == cursor and words[STATE] == STATE_LIVE)
 
+    def look(self, until: int) -> None:
+        """Look, without sleeping, until there is something new or it is `until` (monotonic ns)."""
+        words, cursor, now = self._words, self.cursor, time.monotonic_ns
+        while words[TAPE_TAIL] == cursor and now() < until:
+            pass
+
     def close(self) -> None:
         """Release the mapping and the doorbell."""
         self._bell.close()

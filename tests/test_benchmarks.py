@@ -33,15 +33,17 @@ def test_a_quick_run_writes_the_promised_figures(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "results.json").read_text())
     for key in (
         "tick_to_order_us",
+        "rung_tick_to_order_us",
         "tuned_tick_to_order_us",
         "pyzmq_tick_to_order_us",
+        "pyzmq_messages_only_tick_to_order_us",
         "pure_python_tick_to_order_us",
     ):
         assert found[key].keys() == {RATE}
         assert found[key][RATE].keys() == PERCENTILES
         assert found[key][RATE]["n"] > 0
         assert 0 < found[key][RATE]["p50"] <= found[key][RATE]["p99"] <= found[key][RATE]["max"]
-    for pipeline in ("compiled", "tuned", "pure_python", "pyzmq"):
+    for pipeline in ("compiled", "rung", "tuned", "pure_python", "pyzmq", "pyzmq_bare"):
         stages = found["stages_us"][pipeline][RATE]
         assert stages.keys() == {"due→sent", "tick→book", "book→decision", "decision→order", "tick→order"}
         assert len(found["cpu_percent"][pipeline][RATE]) == len(found["rss_mb"][pipeline][RATE]) == 4

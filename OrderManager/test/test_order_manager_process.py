@@ -18,7 +18,8 @@ from OrderManager.client import OrderManagerClient, SessionRefused
 from OrderManager.journal import JournalReader
 from OrderManager.market import Market as LedgersMarket
 from OrderManager.models import Report
-from OrderManager.process import CONSOLE_ORDERS_PER_S, REJECTIONS_SHOWN, Stages
+from OrderManager.order_log import CONSOLE_ORDERS_PER_S, REJECTIONS_SHOWN
+from OrderManager.process import Stages
 from OrderManager.server import Received
 from runtime.part import EXIT_CONFIG, EXIT_OK
 from shared_memory_utils import Entry, SharedPriceBook, TapeWriter

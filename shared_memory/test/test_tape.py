@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -86,6 +87,27 @@ def test_a_record_is_read_as_it_was_written(tape: TapeWriter, reader: TapeReader
     booked = fields.pop(3)
     assert (seq, *fields) == (0, ts, value, due, slot, kind)
     assert before <= booked <= time.time_ns()
+    assert reader.take() == b""
+
+
+def test_who_looks_sees_a_record_that_nobody_rings_for(tape: TapeWriter, reader: TapeReader) -> None:
+    seen = threading.Event()
+
+    def look() -> None:
+        reader.look(time.monotonic_ns() + 60_000_000_000)
+        seen.set()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    assert not seen.is_set()
+    append(tape, 1)
+    assert seen.wait(30.0)
+    thread.join()
+    assert reader.take()
+
+
+def test_who_looks_for_nothing_gives_up_in_time(reader: TapeReader) -> None:
+    reader.look(time.monotonic_ns() + 1000)
     assert reader.take() == b""
 
 
