@@ -12,7 +12,7 @@ an action on the market where the Gateway has put it into the feed.
 import contextlib
 import hmac
 import socket
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from OrderBook.control_log import ControlLog
 from OrderBook.feed_handler import FeedHandler
 from OrderBook.forwarding import Answer, Forwarding, Refused
 from OrderBook.order_book import OrderBook
+from OrderBook.steered import Steered
 from runtime.loop import READ, WRITE, EventLoop, accept, listen
 from trading_lib.control import Costs, FeedAction, MarketAction, OperatorAction, Params
 
@@ -76,7 +77,10 @@ class _Client:
 
 
 class ControlPort:
-    """Owns the port and its clients, not the log. `strategies` are the ids there are. Raises PortInUse."""
+    """Owns the port and its clients, not the log. `strategies` are the ids there are. Raises PortInUse.
+
+    `steered` and `say`: see Forwarding.
+    """
 
     def __init__(
         self,
@@ -87,12 +91,14 @@ class ControlPort:
         token: str,
         port: int,
         strategies: Collection[str],
+        steered: Steered | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._loop = loop
         self._order_book = order_book
         self._feed = feed
         self._log = log
-        self._forwarding = Forwarding(order_book, feed, log)
+        self._forwarding = Forwarding(order_book, feed, log, steered, say)
         self._token = token.encode()
         self._strategies = strategies
         self._clients: list[_Client] = []

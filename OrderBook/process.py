@@ -11,11 +11,13 @@ from OrderBook.control_log import ControlLog, DamagedControlLog
 from OrderBook.feed_handler import FeedHandler
 from OrderBook.ingest import warm_kernels
 from OrderBook.order_book import OrderBook
+from OrderBook.steered import Steered
 from runtime.loop import EventLoop
 from runtime.part import EXIT_FAILED, CannotStart, Part
 from runtime.run_folder import open_run_folder, read_token
 from shared_memory_utils import SegmentError, SegmentMissing, SharedPriceBook, TapeWriter, unlink_all
 from trading_lib import wire
+from trading_lib.control import parse_market_actions
 from trading_lib.models import Kind
 
 ROUND_S: Final = 0.5  # at least so often the status is looked at
@@ -82,14 +84,20 @@ def open_control(
         folder = open_run_folder(config, order_book.tape.run_id)
         token = read_token(folder)
         assert token is not None, "a run's folder is made with its token"
-        log = ControlLog(folder / "control.jsonl")
+        path = folder / "control.jsonl"
+        log = ControlLog(path)
+        stack.callback(log.close)
+        steered = Steered(parse_market_actions(path.read_bytes()).values())
     except OSError as fault:
         raise CannotStart(f"run.export_dir = {config.run.export_dir!r}: {fault.strerror}") from None
     except DamagedControlLog as fault:
         raise CannotStart(str(fault)) from None
-    stack.callback(log.close)
     strategies = [entry.id for entry in config.Strategy.entries]
-    port = ControlPort(loop, order_book, feed, log, token, config.OrderBook.control_port, strategies)
+    port = ControlPort(
+        *(loop, order_book, feed, log, token, config.OrderBook.control_port, strategies),
+        steered=steered,
+        say=feed.log.warning,
+    )
     stack.callback(port.close)
     return port
 

@@ -166,7 +166,7 @@ OperatorAction = Action | MarketAction | FeedAction | StrategyAction
 _decoder: Final = msgspec.json.Decoder(Action)
 _of_strategies: Final = msgspec.json.Decoder(StrategyAction)
 
-_Owned = TypeVar("_Owned", Action, StrategyAction)
+_Owned = TypeVar("_Owned", Action, StrategyAction, MarketAction)
 
 
 class _Line(msgspec.Struct):
@@ -199,6 +199,11 @@ def parse_actions(content: bytes) -> dict[int, Action]:
 def parse_strategy_actions(content: bytes) -> dict[int, StrategyAction]:
     """The same of the Strategy's, in the order in which they were asked for."""
     return _parse(content, _of_strategies)
+
+
+def parse_market_actions(content: bytes) -> dict[int, MarketAction]:
+    """The same of the Gateway's, done or refused."""
+    return _parse(content, _market)
 
 
 def _parse(content: bytes, decoder: msgspec.json.Decoder[_Owned]) -> dict[int, _Owned]:

@@ -53,12 +53,14 @@ class Room:
         self.loop = EventLoop()
         self.log = ControlLog(self.path)
         self.number = free_port()
+        self.said: list[str] = []
         self.gateway = Port(free_port())
         self.feed = FeedHandler(
             self.loop, self.desk.order_book, HOST, self.gateway.number, free_port(), logging.getLogger("test")
         )
         self.port = ControlPort(
-            self.loop, self.desk.order_book, self.feed, self.log, TOKEN, self.number, ["mine"]
+            *(self.loop, self.desk.order_book, self.feed, self.log, TOKEN, self.number, ["mine"]),
+            say=self.said.append,
         )
         self._clients: list[socket.socket] = []
 
@@ -294,6 +296,61 @@ def test_when_the_feed_is_lost_who_waits_is_told_and_a_late_mark_is_nobodys(room
     room.meet_gateway(session(5, 1), f"!C,1,{T0 + 1}*")
     assert room.marks() == [0]
     assert room.port.counters == {"control lost with the feed": 1}
+
+
+def steer(room: Room, *actions: str) -> None:
+    """Have a Gateway do actions, whose ids go on from those of the file."""
+    client = room.connect(GREETING)
+    for number, action in enumerate(actions, len(room.path.read_text().splitlines()) + 1):
+        client.sendall(f"{action}\n".encode())
+        room.asked()
+        room.gateway.send(f"!C,{number},{T0 + 1}*")
+        assert room.answers(client, 1)[0]["ok"]
+
+
+def test_a_gateway_that_begins_anew_is_told_what_the_operator_has_made_of_the_market(room: Room) -> None:
+    room.meet_gateway(session(5, 0, 1))
+    steer(
+        room,
+        '{"action": "model", "changes": {"kappa": 2.5}}',
+        '{"action": "reset", "seed": 7}',
+        '{"action": "model", "changes": {"sigma": 0.5}}',
+        '{"action": "speed", "speed": 4.0}',
+        '{"action": "speed", "speed": 2.0}',
+        PAUSE.strip(),
+    )
+    room.gateway.hang_up()
+    room.meet_gateway(session(6, 0, 1))
+    assert room.asked() == (
+        '!CONTROL,7,{"action":"reset","seed":7}*'
+        '!CONTROL,8,{"action":"model","changes":{"sigma":0.5}}*'
+        '!CONTROL,9,{"action":"speed","speed":2.0}*'
+        '!CONTROL,10,{"action":"pause"}*'
+    )
+    room.gateway.send("!REFUSED,8,this market has no model*", *(f"!C,{n},{T0 + 1}*" for n in (7, 9, 10)))
+    room.until(lambda: room.marks()[-3:] == [7, 9, 10])
+    assert len(room.path.read_text().splitlines()) == 10, "each has a line of its own"
+    assert room.port.counters["control handed on again"] == 4
+    assert room.port.counters["control refused by the Gateway"] == 1
+    assert len(room.said) == 5
+
+
+def test_the_same_gateway_is_not_told_again(room: Room) -> None:
+    room.meet_gateway(session(5, 0, 1))
+    steer(room, PAUSE.strip())
+    room.gateway.hang_up()
+    before = room.desk.counts.gaps
+    room.meet_gateway(session(5, 4, 9))
+    assert room.desk.counts.gaps == before + 1
+    assert room.gateway.received() == b"" and room.said == []
+
+
+def test_after_a_resume_and_a_reset_nothing_is_left_to_tell(room: Room) -> None:
+    room.meet_gateway(session(5, 0, 1))
+    steer(room, MODEL.strip(), PAUSE.strip(), '{"action": "resume"}', '{"action": "reset"}')
+    room.gateway.hang_up()
+    room.meet_gateway(session(6, 0, 1))
+    assert room.gateway.received() == b"" and room.said == []
 
 
 def test_a_gateway_that_does_not_answer_is_not_waited_for_for_ever_but_its_mark_still_counts(

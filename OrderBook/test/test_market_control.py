@@ -127,6 +127,36 @@ def test_a_pause_holds_the_tape_and_event_time(tmp_path: Path) -> None:
         assert record(tape, resumed.seq + 1).kind in (Kind.TICK, Kind.TIME)
 
 
+def test_a_killed_gateway_comes_back_as_the_operator_had_left_the_market(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    with running_part("OrderBook", site.config, tmp_path) as order_book:
+        order_book.wait_for("ready")
+        with (
+            running_part("Gateway", site.config, tmp_path) as gateway,
+            site.operator() as operator,
+            closing(site.tape()) as tape,
+        ):
+            wait_for(tape, 20)
+            operator.send(Speed(speed=20))
+            paused = operator.send(Pause())
+            gateway.kill()
+            with running_part("Gateway", site.config, tmp_path) as another:
+                wait_until(lambda: marks(tape, paused.seq + 1) == [3, 4])
+                answer = operator.send(Resume())
+                assert marks(tape, paused.seq + 1) == [3, 4, answer.id]
+                assert record(tape, answer.seq - 1)[1:] == (4, Kind.CONTROL), "nothing has left meanwhile"
+                wait_for(tape, 20)
+                assert another.stop() == 0
+        assert order_book.stop() == 0
+        assert "Pause()" in order_book.output and "Speed(speed=20.0)" in order_book.output
+
+
+def marks(tape: TapeReader, since: int) -> list[int]:
+    """The ids of the CONTROL records from there on."""
+    found = [record(tape, seq) for seq in range(since, tape.tail)]
+    return [int(mark.value) for mark in found if mark.kind == Kind.CONTROL]
+
+
 def test_a_reset_is_an_epoch_and_the_same_prices_again(tmp_path: Path) -> None:
     with market(tmp_path) as (_, operator, tape):
         answer = operator.send(Reset())

@@ -1,0 +1,45 @@
+"""What an operator has made of the market so far: the actions that bring a Gateway there which begins anew."""
+
+from collections.abc import Iterable
+
+from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Schedule, Speed
+
+
+class Steered:
+    """Folds the actions that were done, in their order."""
+
+    def __init__(self, done: Iterable[MarketAction] = ()) -> None:
+        self._schedule: Schedule | None = None
+        self._seed: int | None = None
+        self._model: dict[str, float] = {}
+        self._speed: Speed | None = None
+        self._paused = False
+        for action in done:
+            self.add(action)
+
+    def add(self, action: MarketAction) -> None:
+        """One more was done."""
+        match action:
+            case Pause() | Resume():
+                self._paused = isinstance(action, Pause)
+            case Speed():
+                self._speed = action
+            case Model():
+                self._model |= action.changes
+            case Reset():  # it begins anew, with the parameters it was made with
+                self._seed = self._seed if action.seed is None else action.seed
+                self._model = {}
+            case Schedule():
+                self._schedule = action
+                self._model = {}
+
+    def actions(self) -> list[MarketAction]:
+        """What a Gateway as configured is to be told; nothing if it is as it should be."""
+        found: list[MarketAction | None] = [
+            self._schedule,
+            None if self._seed is None else Reset(seed=self._seed),
+            Model(changes=self._model) if self._model else None,
+            self._speed,
+            Pause() if self._paused else None,
+        ]
+        return [action for action in found if action is not None]
