@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from configuration.wording import explain
 from OrderBook.control_log import ControlLog
 from OrderBook.feed_handler import FeedHandler
 from OrderBook.forwarding import Answer, Forwarding, Refused
@@ -244,9 +245,12 @@ def parse_action(line: bytes) -> OperatorAction:
     """An action, checked. Raises BadAction."""
     try:
         raw = _json.decode(line)
-        action: OperatorAction = msgspec.convert(raw, OperatorAction)
     except (msgspec.DecodeError, RecursionError) as fault:
         raise BadAction(str(fault)) from None
+    try:
+        action: OperatorAction = msgspec.convert(raw, OperatorAction)
+    except msgspec.ValidationError as fault:
+        raise BadAction(explain(str(raw.get("action", "action")), raw, str(fault), OperatorAction)) from None
     known = _KEYS[type(action).__struct_config__.tag]
     if unknown := raw.keys() - known:
         raise BadAction(f"{min(unknown)}: no such key, only {', '.join(sorted(known))}")

@@ -11,6 +11,7 @@ from typing import Final, get_args
 import msgspec
 
 from config import ConfigError, parse_config
+from configuration.wording import explain
 from lab.arguments import parameter
 from OrderBook.control_client import ActionRefused, Answer, ControlClient
 from runtime.run_folder import read_token
@@ -73,7 +74,7 @@ def action_of(name: str, words: Sequence[str]) -> OperatorAction:
     try:
         action: OperatorAction = msgspec.convert(tree, OperatorAction)
     except msgspec.ValidationError as fault:
-        raise UnknownAction(f"{name}: {fault}") from None
+        raise UnknownAction(explain(name, tree, str(fault), OperatorAction)) from None
     known = action.__struct_fields__
     unknown = fields.keys() - set(known)
     if unknown:

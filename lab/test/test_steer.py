@@ -71,7 +71,7 @@ def test_words_are_an_action(words: str, action: object) -> None:
     ("words", "said"),
     [
         ("spede 5", "'spede': no such action, only"),
-        ("speed", "missing required field `speed`"),
+        ("speed", "speed: is missing"),
         ("speed 0", "speed"),
         ("speed fast", "speed"),
         ("pause 5", "'5': expected NAME=VALUE"),
