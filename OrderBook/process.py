@@ -11,7 +11,7 @@ from OrderBook.control_log import ControlLog, DamagedControlLog
 from OrderBook.feed_handler import FeedHandler
 from OrderBook.ingest import warm_kernels
 from OrderBook.order_book import OrderBook
-from OrderBook.steered import Steered
+from OrderBook.steered import Steered, done
 from runtime.loop import EventLoop
 from runtime.part import EXIT_FAILED, CannotStart, Part
 from runtime.run_folder import open_run_folder, read_token
@@ -87,7 +87,7 @@ def open_control(
         path = folder / "control.jsonl"
         log = ControlLog(path)
         stack.callback(log.close)
-        steered = Steered(parse_market_actions(path.read_bytes()).values())
+        steered = Steered(done(parse_market_actions(path.read_bytes()), order_book.tape))
     except OSError as fault:
         raise CannotStart(f"run.export_dir = {config.run.export_dir!r}: {fault.strerror}") from None
     except DamagedControlLog as fault:

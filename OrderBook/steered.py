@@ -1,8 +1,19 @@
 """What an operator has made of the market so far: the actions that bring a Gateway there which begins anew."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
+from shared_memory_utils import TapeWriter
 from trading_lib.control import MarketAction, Model, Pause, Reset, Resume, Schedule, Speed
+from trading_lib.models import Kind
+
+
+def done(asked: Mapping[int, MarketAction], tape: TapeWriter) -> Iterator[MarketAction]:
+    """Those of a run's actions whose marks are on its tape, or were where the ring has been written over since."""
+    marked = {int(value) for value in tape.values_of(Kind.CONTROL)}
+    gone = min(marked, default=max(asked, default=0) + 1) if tape.tail > tape.capacity else 0
+    for number, action in asked.items():
+        if number in marked or number < gone:
+            yield action
 
 
 class Steered:

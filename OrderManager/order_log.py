@@ -1,5 +1,6 @@
 """The log of orders: what was received, what became of it, what was rejected."""
 
+import logging
 import math
 import time
 from collections import deque
@@ -21,7 +22,8 @@ REJECTIONS_SHOWN: Final = 20  # a second, in the log; the rest is only counted
 class OrderLog:
     """One numbered line per order in the log; on the console of a part that runs alone, up to a rate.
 
-    A line after a lull is written at once; while orders come fast, those of LOG_S together.
+    A line after a lull is written at once; while orders come fast, those of LOG_S together, but before whatever
+    else the part logs. A kill takes those that wait with it: the journal has the orders.
     """
 
     def __init__(self, part: Part, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,6 +31,7 @@ class OrderLog:
         self._clock = clock
         self._lines: list[str] = []
         self._written_at = -math.inf
+        part.log.addFilter(self._write_first)
         self._console = part.prints
         self._this_second = 0
         self._rejections = 0
@@ -49,11 +52,6 @@ class OrderLog:
         """Log what has become of orders."""
         self._lines += [line for report in batch if (line := report_line(report))]
 
-    @property
-    def waits(self) -> bool:
-        """Whether something is to be written, if not now then soon."""
-        return bool(self._lines)
-
     def write_sometimes(self) -> None:
         """Write what waits, unless that was done a moment ago."""
         if self._lines and self._clock() - self._written_at >= LOG_S:
@@ -66,11 +64,21 @@ class OrderLog:
             self._lines = []
             self._written_at = self._clock()
 
+    def _write_first(self, record: logging.LogRecord) -> bool:
+        """Before anything that is logged by itself: it came later."""
+        if not hasattr(record, "lines"):
+            self.write()
+        return True
+
+    def close(self) -> None:
+        """Write what waits; it is the last."""
+        self.write()
+        self._part.log.removeFilter(self._write_first)
+
     def rejected(self, rejection: wire.Rejection, who: str) -> None:
         """Log a rejection, unless this second has had its share of them."""
         self._rejections += 1
         if self._rejections <= REJECTIONS_SHOWN:
-            self.write()
             self._part.log.warning("rejected from %s: %s: %s", who, rejection.reason, rejection.detail)
 
     def next_second(self) -> None:

@@ -12,7 +12,7 @@ from OrderManager.journal import JournalError
 from OrderManager.lane_view import ORDERS_IN_A_SNAPSHOT, ORDERS_IN_A_STATUS
 from OrderManager.ledger import Ledger
 from OrderManager.market import Market
-from OrderManager.order_log import LOG_S, OrderLog
+from OrderManager.order_log import OrderLog
 from OrderManager.recovery import final_money
 from OrderManager.server import (
     PLAIN_STRATEGY,
@@ -228,13 +228,11 @@ class Office:
     @property
     def pause(self) -> float:
         """How long the loop may sleep, seconds."""
-        ledger, longest = self.ledger, ROUND_S
-        if ledger is not None and not self._broken:
-            if ledger.behind:
-                return 0.0
-            if ledger.busy:
-                longest = BUSY_ROUND_S
-        return min(longest, LOG_S) if self.log.waits else longest
+        if self.ledger is None or self._broken:
+            return ROUND_S
+        if self.ledger.behind:
+            return 0.0
+        return BUSY_ROUND_S if self.ledger.busy else ROUND_S
 
     def close_ledger(self) -> None:
         """Run every lane to the tape's head and close the run's journal."""
@@ -332,7 +330,7 @@ def serve(part: Part, config: Config) -> None:
         office.log.next_second()
         part.report(_status(server, office))
     finally:
-        office.log.write()
+        office.log.close()
         server.close()
         loop.close()
 

@@ -48,7 +48,7 @@ class Scribe:
         self._needed = 0  # so many records are to be durable, for somebody waits to be told
         self._clock = clock
         self._committed_at = -math.inf  # when the last one of what was urgent ended …
-        self._sync_s = 0.0  # … and how long the last fdatasync that was waited for has taken
+        self._sync_s = 0.0  # … and how long the last fdatasync has taken
         self._publish = publish
         self._counters = counters
         self._batch: list[records.JournalRecord] = []  # not in the journal yet …
@@ -126,6 +126,7 @@ class Scribe:
 
     def _end_sync(self, syncer: Syncer) -> None:
         self._in_thread = False
+        self._sync_s = syncer.took
         self.journal.end_sync(syncer.fault)
 
     def acknowledge(self, desks: Iterable[LaneDesk]) -> None:

@@ -11,6 +11,8 @@ import os
 import queue
 import socket
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 _sync_data: Final = getattr(os, "fdatasync", os.fsync)
@@ -19,9 +21,11 @@ _sync_data: Final = getattr(os, "fdatasync", os.fsync)
 class Syncer:
     """One fdatasync at a time. Owns its thread, which starts with the first, and a pair of sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.busy = False
-        self.fault: OSError | None = None  # of the last one
+        self.fault: OSError | None = None  # of the last one …
+        self.took = 0.0  # … and how many seconds it has taken
         self.channel, self._done = socket.socketpair()
         self.channel.setblocking(False)
         self._orders: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -37,10 +41,12 @@ class Syncer:
 
     def _run(self) -> None:
         while (fd := self._orders.get()) is not None:
+            began = self._clock()
             try:
                 _sync_data(fd)
             except OSError as fault:
                 self.fault = fault
+            self.took = self._clock() - began
             self._done.send(b".")
 
     def finished(self) -> bool:

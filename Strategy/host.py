@@ -90,8 +90,11 @@ class Host:
         began = time.monotonic_ns()
         if begin > 0:
             tape.wait(begin / 1e9)
-        tape.look(began + end)
-        self._rhythm.looked(found=tape.tail != tape.cursor)
+            if time.monotonic_ns() < began + begin:
+                return  # rung: for a record, or for another reason
+        if not tape.closed:
+            tape.look(began + end)
+            self._rhythm.looked(found=tape.tail != tape.cursor)
 
     def _work(self, most: int) -> bool:
         """One batch; False when it has probably taken all there was. Raises StrategyError from `init`."""

@@ -37,10 +37,11 @@ class Rhythm:
         if -SLACK_NS < off < SLACK_NS:
             self._distance += off >> 3
             self._even = min(self._even + 1, SUREST)
-        elif self._even > MISS:
-            self._even -= MISS
         else:
-            self._even, self._distance = min(self._even, 0), distance
+            self._in_vain = 0  # nothing was due then: nobody stood in its way
+            self._even -= MISS
+            if self._even <= 0:
+                self._even, self._distance = 0, distance
 
     def watch(self, now: int) -> tuple[int, int] | None:
         """From when until when the tape should be looked at, ns from now; None if nothing is expected."""

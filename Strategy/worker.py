@@ -264,10 +264,18 @@ def _rest(config: Config) -> float:
 
 
 def _early(config: Config) -> int:
-    """ns before an expected record; where several strategies, or the others, need the processors: never."""
+    """ns before an expected record; never where several strategies, or all the others, need this one's processor.
+
+    Where `run.pin` puts it beside the OrderBook, that one takes the processor from it when it has something.
+    """
     section = config.Strategy
-    alone = len(section.entries) == 1 and (os.cpu_count() or 1) > 1
+    alone = len(section.entries) == 1 and (_processors() > 1 or config.run.pin)
     return round(section.wake_early_us * 1000) if alone else 0
+
+
+def _processors() -> int:
+    """On so many this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_worker(order: Fork, descriptors: Sequence[int]) -> NoReturn:

@@ -42,7 +42,11 @@ PIPELINE_TOPOLOGY: Final = """\
                                                               └───────── decision→order ─────────┘
    └──────────────────────────────────────── tick→order ─────────────────────────────────────────┘
 
- pyzmq:  gateway ── PUB tcp ──▶ book ── PUB ipc ──▶ strategy ── PUSH tcp ──▶ order manager
+ pyzmq:  gateway ── PUB tcp ──▶ book ─┬─ PUB ipc ──▶ strategy ── PUSH tcp ──▶ order manager
+                                      │                 ▲                       │     ▲
+                                      │                 └───── PUSH tcp (*) ────┘     │
+                                      └────────────────── PUB ipc (*) ────────────────┘
+ (*) the same work only: acknowledgements and reports; the prices that the order manager needs
 ```"""
 BLAST_TOPOLOGY: Final = """\
 ```
@@ -138,10 +142,13 @@ def _latency(found: Results) -> str:
         f"{settings.warm_s:g} s of warming up; each figure is the median of its rounds, `max` over all of them. µs.",
         "The bursts come at even distances. Our strategy learns that, and is awake shortly before the next; with "
         "`Strategy.wake_early_us` 0 it sleeps until it is rung, as behind a source at uneven distances. "
-        "*pyzmq, the same work* runs our engine, lane, journal (an fdatasync before each acknowledgement), reports "
-        "and log behind pyzmq's sockets; *pyzmq, messages only* has a moving average, counts its orders and forgets "
-        "them. The targets compare with the same work.",
+        "*pyzmq, the same work* runs our engine, lanes, journal (an fdatasync before each acknowledgement, orders that "
+        "came meanwhile together), reports, accounts and log behind pyzmq's sockets. Its book is plain Python and every "
+        "tick a message; it has no sandbox, status lines or event stream: `benchmarks/zmq_pipeline.py` lists what "
+        "differs. *pyzmq, messages only* has a moving average, counts its orders and forgets them. The targets compare "
+        "with the same work.",
         "![percentiles of tick to order](latency.png)",
+        _shares(found),
     ]
     for rate in (*found.rates(COMPILED), FLAT_OUT):
         rows = [
@@ -164,6 +171,18 @@ def _latency(found: Results) -> str:
     if trouble:
         text += ["What was lost, late or given up:", "\n".join(trouble)]
     return "\n\n".join(part for part in text if part)
+
+
+def _shares(found: Results) -> str:
+    """Each of ours against both of pyzmq's."""
+    rates = found.rates(COMPILED)
+    rows = []
+    for ours in (COMPILED, RUNG, TUNED):
+        for theirs in (PYZMQ, PYZMQ_BARE):
+            pairs = [[found.summary(one, rate)["p50"] for one in (ours, theirs)] for rate in rates]
+            cells = [f"{a / b:.2f}" if a and b else "–" for a, b in pairs]
+            rows.append((NAMES[ours], NAMES[theirs], *cells))
+    return table(("p50 of", "as a share of that of", *(f"{rate:,}/s" for rate in rates)), rows)
 
 
 def _flat_out(cases: list[Case]) -> str:
@@ -194,8 +213,9 @@ def _costs(found: Results) -> str:
         return ""
     heading = ("ticks/s", "pipeline", "gateway", "order book", "strategy", "order manager")
     return (
-        "## CPU of one core / resident MB, per process\n\n"
-        "Of the last round; resident memory counts the shared pages a process has touched.\n\n"
+        "## CPU of one core / resident MB, per part\n\n"
+        "Of the last round, a part's own process and those it has started; resident memory counts the shared pages "
+        "that each of them has touched.\n\n"
     ) + table(heading, rows)
 
 

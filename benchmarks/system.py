@@ -16,7 +16,7 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -57,13 +57,13 @@ def usage(pid: int) -> Usage:
         return Usage(_cpu_s(pid) or times.user + times.system, process.memory_info().rss)
 
 
-def usage_of_part(pid: int) -> Usage:
-    """The same of a process and all it has started, as the Strategy's workers. Raises psutil.Error."""
-    found = usage(pid)
-    for child in psutil.Process(pid).children(recursive=True):
+def _sum(pids: Iterable[int]) -> Usage:
+    """What several have used; those that have gone are left out."""
+    found = Usage(0.0, 0)
+    for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
-            below = usage(child.pid)
-            found = Usage(found.cpu_s + below.cpu_s, found.rss + below.rss)
+            one = usage(pid)
+            found = Usage(found.cpu_s + one.cpu_s, found.rss + one.rss)
     return found
 
 
@@ -123,6 +123,7 @@ class System:
             if name in parts
         }
         self._stopping = False
+        self._processes: dict[str, list[int]] = {}
 
     @property
     def name(self) -> str:
@@ -185,8 +186,17 @@ class System:
 
     def usage(self) -> dict[str, Usage]:
         """What each part has used."""
-        running = {name: child.pid for name, child in self.children.items() if child.pid is not None}
-        return {name: usage_of_part(pid) for name, pid in running.items()}
+        return {name: _sum(pids) for name, pids in self.processes().items()}
+
+    def processes(self) -> dict[str, list[int]]:
+        """The process ids of each part: its own and, as the Strategy's workers, those below. Found once."""
+        if not self._processes:
+            running = {name: child.pid for name, child in self.children.items() if child.pid is not None}
+            self._processes = {
+                name: [pid, *(below.pid for below in psutil.Process(pid).children(recursive=True))]
+                for name, pid in running.items()
+            }
+        return self._processes
 
     @contextlib.contextmanager
     def tape(self) -> Iterator[TapeReader]:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from shared_memory.doorbell import BellPage, Doorbell, DoorbellPanel, bells_name, prepare_bells
 from shared_memory.layout import (
     BELL_MAGIC,
@@ -22,6 +24,7 @@ from shared_memory.layout import (
     PAGE,
     RECORD,
     RECORD_BYTES,
+    RECORD_DTYPE,
     STATE,
     STATE_CLOSED,
     STATE_LIVE,
@@ -231,6 +234,12 @@ class TapeWriter:
         tail = self.tail
         return read_record(self.segment, tail - 1)[1] if tail else 0
 
+    def values_of(self, kind: int) -> list[float]:
+        """The values of the records of a kind, as far as the ring holds them."""
+        records = np.frombuffer(self.segment.bytes, RECORD_DTYPE, min(self.tail, self.capacity), PAGE)
+        found: list[float] = records["value"][records["kind"] == kind].tolist()
+        return found
+
     def ring(self) -> None:
         """Wake the readers that sleep."""
         self.panel.ring()
@@ -358,9 +367,9 @@ class TapeReader:
         self._bell.wait(timeout, lambda: words[TAPE_TAIL] == cursor and words[STATE] == STATE_LIVE)
 
     def look(self, until: int) -> None:
-        """Look, without sleeping, until there is something new or it is `until` (monotonic ns)."""
+        """Look, without sleeping, until there is something new, the tape ends, or it is `until` (monotonic ns)."""
         words, cursor, now = self._words, self.cursor, time.monotonic_ns
-        while words[TAPE_TAIL] == cursor and now() < until:
+        while words[TAPE_TAIL] == cursor and words[STATE] == STATE_LIVE and now() < until:
             pass
 
     def close(self) -> None:

@@ -19,16 +19,24 @@ from OrderBook.control import HOST, MAX_CLIENTS, MAX_LINE, BadAction, ControlPor
 from OrderBook.control_log import ControlLog, DamagedControlLog
 from OrderBook.feed_handler import FeedHandler
 from OrderBook.forwarding import MAX_UNMARKED, PATIENCE_S
+from OrderBook.steered import Steered, done
 from OrderBook.test.desk import T0, Desk
 from OrderBook.test.gateway import HELLO, Port, session
 from runtime.loop import EventLoop
+from shared_memory.layout import CHUNK
+from shared_memory_utils import Entry, TapeWriter
 from testing.harness import free_port, segment_name, wait_until
 from trading_lib.control import (
     Cancel,
     Costs,
     HotReload,
     KillSwitch,
+    MarketAction,
+    Model,
     Params,
+    Pause,
+    Resume,
+    Speed,
     parse_strategy_actions,
     read_actions,
 )
@@ -333,6 +341,23 @@ def test_a_gateway_that_begins_anew_is_told_what_the_operator_has_made_of_the_ma
     assert room.port.counters["control handed on again"] == 4
     assert room.port.counters["control refused by the Gateway"] == 1
     assert len(room.said) == 5
+
+
+def test_after_a_restart_what_the_tape_has_no_mark_of_was_not_done(name: str) -> None:
+    asked: dict[int, MarketAction] = {
+        1: Speed(speed=2.0),
+        2: Model(changes={"kappa": 9.0}),
+        3: Pause(),
+        4: Resume(),
+    }
+    with closing(TapeWriter.open(name, 2 * CHUNK, "run-1")) as tape:
+        for number in (1, 3):
+            tape.append([Entry(1, float(number), 1, 0, int(Kind.CONTROL))])
+        assert Steered(done(asked, tape)).actions() == [Speed(speed=2.0), Pause()]
+        tape.append([Entry(1, 1.5, 1, 0, int(Kind.TICK))] * (2 * CHUNK - 1))  # 1 is written over, 3 is not
+        assert list(done(asked, tape)) == [asked[1], asked[2], asked[3]]
+        tape.append([Entry(1, 1.5, 1, 0, int(Kind.TICK))] * CHUNK)
+        assert list(done(asked, tape)) == list(asked.values()), "nobody knows any more"
 
 
 def test_the_same_gateway_is_not_told_again(room: Room) -> None:

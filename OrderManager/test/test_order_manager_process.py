@@ -86,6 +86,17 @@ def test_each_order_is_a_numbered_line_on_the_console_and_in_the_log(tmp_path: P
         assert running.logged("Received") == lines
 
 
+def test_an_order_just_before_the_stop_has_its_line(tmp_path: Path) -> None:
+    with order_manager(tmp_path) as running:
+        running.process.wait_for("ready")
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.sendall(GOOD)
+            running.process.wait_for("Received Order 1:")
+            client.sendall(GOOD)
+        assert running.process.stop() == EXIT_OK
+        assert running.logged("Received Order 2:")
+
+
 def test_a_rejection_is_a_warning_with_reason_and_sender(tmp_path: Path) -> None:
     with order_manager(tmp_path) as running:
         running.process.wait_for("ready")

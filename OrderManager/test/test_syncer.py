@@ -169,6 +169,35 @@ def test_however_slow_the_disk_is_only_the_first_fdatasync_after_a_lull_is_waite
     syncer.close()
 
 
+def test_one_slow_fdatasync_does_not_send_every_later_one_to_the_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, disk_s, counters = [100.0], [0.005], Counter[str]()
+
+    def sync(_: int) -> None:
+        now[0] += disk_s[0]
+
+    monkeypatch.setattr(journal_module, "_sync_data", sync)
+    monkeypatch.setattr(syncer_module, "_sync_data", sync)
+    syncer = Syncer(lambda: now[0])
+    journal = Journal.create(tmp_path / "journal.bin", "run")
+    scribe = Scribe(journal, syncer, lambda *_: None, counters, lambda: now[0])
+
+    def order_comes() -> None:
+        now[0] += 0.001
+        scribe.add_urgent(records.Horizon(1))
+        scribe.commit(())
+        wait_until(lambda: syncer.finished() or not syncer.busy)
+
+    order_comes()
+    disk_s[0] = 0.0001
+    for _ in range(10):
+        order_comes()
+    assert counters == {"fdatasync": 9, "fdatasync in the thread": 2}
+    scribe.close()
+    syncer.close()
+
+
 def test_the_channel_wakes_a_loop_once_for_each_fdatasync(disk: Disk) -> None:
     syncer, loop = Syncer(), EventLoop()
     woken: list[bool] = []

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from Strategy.rhythm import IN_VAIN, LATE_NS, PENANCE, SHORTEST_NS, SLACK_NS, SURE, Rhythm
+from Strategy.rhythm import IN_VAIN, LATE_NS, MISS, PENANCE, SHORTEST_NS, SLACK_NS, SURE, SUREST, Rhythm
 
 MS = 1_000_000
 EARLY = 45_000
@@ -103,12 +103,15 @@ def test_who_has_looked_in_vain_twice_sleeps_for_a_while() -> None:
     assert rhythm.watch(last) is not None
 
 
-def test_uneven_bursts_do_not_shorten_the_while() -> None:
-    rhythm, last = steady()
-    for _ in range(IN_VAIN):
-        rhythm.looked(found=False)
-    last = heard(rhythm, [7 * MS, 3 * MS, 9 * MS], last)
-    last = heard(rhythm, [MS] * PENANCE, last)
-    assert rhythm.watch(last) is None
-    last = heard(rhythm, [MS], last)
-    assert rhythm.watch(last) is not None
+@pytest.mark.parametrize(("before", "after"), [(MS, 2 * MS), (MS, 4 * MS), (2 * MS, MS), (10 * MS, 20 * MS)])
+def test_a_source_that_goes_at_another_speed_is_learned_soon(before: int, after: int) -> None:
+    rhythm, last = steady(before)
+    last = heard(rhythm, [before] * SUREST, last)
+    bursts = 0
+    while rhythm.watch(last) != (after - EARLY, after + LATE_NS):
+        found = rhythm.watch(last)
+        if found is not None:  # as the host does
+            rhythm.looked(found=after <= found[1])
+        last = heard(rhythm, [after], last)
+        bursts += 1
+    assert bursts <= SUREST // MISS + SURE + 1
