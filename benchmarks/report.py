@@ -142,11 +142,11 @@ def _latency(found: Results) -> str:
         f"{settings.warm_s:g} s of warming up; each figure is the median of its rounds, `max` over all of them. µs.",
         "The bursts come at even distances. Our strategy learns that, and is awake shortly before the next; with "
         "`Strategy.wake_early_us` 0 it sleeps until it is rung, as behind a source at uneven distances. "
-        "*pyzmq, the same work* runs our engine, lanes, journal (an fdatasync before each acknowledgement, orders that "
-        "came meanwhile together), reports, accounts and log behind pyzmq's sockets. Its book is plain Python and every "
-        "tick a message; it has no sandbox, status lines or event stream: `benchmarks/zmq_pipeline.py` lists what "
-        "differs. *pyzmq, messages only* has a moving average, counts its orders and forgets them. The targets compare "
-        "with the same work.",
+        "*pyzmq, the same work* runs our engine, lanes, journal (an fdatasync before each acknowledgement, one for "
+        "all orders that are there), reports, accounts and log behind pyzmq's sockets. Its book is plain Python, "
+        "every tick a message, and it has no sandbox, status lines or event stream: `benchmarks/zmq_pipeline.py` "
+        "lists what differs. *pyzmq, messages only* has a moving average, counts its orders and forgets them. The "
+        "targets compare with the same work.",
         "![percentiles of tick to order](latency.png)",
         _shares(found),
     ]

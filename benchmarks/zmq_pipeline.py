@@ -1,23 +1,42 @@
 """The same pipeline over ZeroMQ, as a good pyzmq user would write it: what ours is measured against.
 
-    gateway ─ PUB tcp ─▶ book ─ PUB ipc ─▶ strategy ─ PUSH tcp ─▶ order manager
+    gateway ─ PUB tcp ─▶ book ─┬─ PUB ipc ─▶ strategy ─ PUSH tcp ─▶ order manager
+                               │                ▲                     │     ▲
+                               │                └──── PUSH tcp (*) ───┘     │
+                               └───────────────── PUB ipc (*) ──────────────┘       (*) the same work only
 
 Four Python processes. The gateway publishes the same random walk in the same 1 ms bursts, one text message per
 tick, `SYMBOL,PRICE,NS,DUE`, made before its instant. The book parses it, keeps the latest price of each symbol,
 numbers and stamps it and publishes it on. The strategy updates the same moving average on every tick and pushes an
 order on every n-th. The order manager takes the time before anything else. Then there are two of it:
 
-- *the same work*: strategy and order manager are those of `zmq_work.py`, which check, journal, fill and account for
-  the orders as ours do, with the classes of ours. Only what carries the messages differs.
+- *the same work*: strategy and order manager are those of `zmq_work.py`, which check, journal, acknowledge, fill,
+  report, account for and log the orders with the classes of ours.
 - *messages only*: a strategy without a host or a lane, an order manager that counts and forgets.
 
-Nothing is made slow: blocking `recv` (the quickest way to wait), messages of one part, no poller, packed structs
-behind the book, ipc behind it (there our pipeline uses memory; the other two are TCP in both), no high-water mark,
-so nothing is dropped, and publishers that wait for their subscribers. The schedule and its clock are our Gateway's.
+What differs between ours and the same work, beside what carries the messages:
+
+- The book is plain Python here, and compiled in ours.
+- One message per tick here, as our public wire has one frame per tick; our Gateway sends the bytes of a burst at
+  once, and our readers take records from the tape in batches.
+- The order manager subscribes to the book for its prices, and receives them when it has orders; ours reads the tape.
+- Only ours has a sandbox around the strategy, its pulse and its reported progress, status lines, the event stream,
+  notes of the horizon, a lane for orders by hand, and reports kept for a host that comes back.
+- When orders come fast, ours has the disk in a thread; here the order manager waits for it, and takes all orders
+  that came meanwhile at once.
+- `due→sent` ends behind the last send of a burst here, and before its one send in ours.
+- The strategy is woken by its messages here. Ours is awake shortly before bursts at even distances; the row with
+  `Strategy.wake_early_us` 0 is without that.
+
+What a good pyzmq user knows is done: blocking `recv` (the quickest way to wait), messages of one part, no poller,
+packed structs and ipc behind the book (there our pipeline uses memory; the other hops are TCP in both), no
+high-water mark, so nothing is dropped, publishers that wait for their subscribers, and what was made before the
+first message is frozen for the collector. The schedule and its clock are our Gateway's.
 
 `python benchmarks/zmq_pipeline.py ROLE OPTIONS` is one process; `run` starts the four.
 """
 
+import gc
 import json
 import struct
 import subprocess
@@ -286,6 +305,8 @@ def main(role: str, text: str) -> None:
         work |= {"strategy": zmq_work.strategy, "order_manager": zmq_work.order_manager}
     else:
         work |= {"strategy": strategy, "order_manager": order_manager}
+    gc.collect()
+    gc.freeze()  # as our parts do when they are ready: no collection goes through what was imported
     found = work[role](options)
     print(json.dumps({name: histogram.to_dict() for name, histogram in found.items()}))
 

@@ -2,46 +2,48 @@
 
 The strategy is our engine: a frozen struct for every tick, `on_tick` of the same strategy file, the same lane with
 its checks and fills, client order ids, and every report of the order manager compared with its own. The order
-manager parses what our wire carries, has the order in our journal and on the disk before it acknowledges it, brings
-our lane to it by the same ticks (it subscribes to the book, too), journals and sends the reports, and writes the
-same line to its log. Both sockets between the two are TCP, as ours is.
+manager takes all orders there are, parses what our wire carries, has them in our journal with one fdatasync before
+one acknowledgement, brings our lane to each of them by the same ticks (it subscribes to the book, too), journals
+reports, rows of the account and the lane's head, sends the reports, and writes the same log. Both sockets between
+the two are TCP, as ours is. What ours has beside that is listed in zmq_pipeline.py.
 """
 
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
 
 import zmq
 
 from benchmarks.system import STRATEGY
 from benchmarks.zmq_pipeline import END, IDLE_MS, SYMBOLS, UPDATE, WINDOW, Options, Stages, subscriber
 from config import ROOT, Config
-from logger import close_logger, get_logger, log_lines
+from logger import close_logger, get_logger
 from OrderManager import records
 from OrderManager.journal import Journal
-from OrderManager.order_log import report_line
+from OrderManager.order_log import OrderLog
 from OrderManager.server import Received
-from runtime.lanes import limits_of, terms_of
+from runtime.lanes import make_lane
 from trading_lib import order_wire
 from trading_lib.engine import Engine
 from trading_lib.histogram import Histogram
 from trading_lib.lane import Lane, Record
 from trading_lib.lane_state import take_head
-from trading_lib.models import Kind, Order
+from trading_lib.models import Kind, Order, Report
 from trading_lib.strategy_file import load_strategy
 
-STRATEGY_ID = "every_nth_tick"
-_TICK = int(Kind.TICK)
+STRATEGY_ID: Final = "every_nth_tick"
+AT_ONCE: Final = 512  # orders to a commit, as in our ledger: whoever waits is told after some 15 ms
+ANSWER_MS: Final = 10_000  # the order manager is behind by less than this when the last order is sent
+_TICK: Final = int(Kind.TICK)
 
 
-def _lane() -> Lane:
-    """What our configuration makes of a lane, when it says nothing."""
-    config = Config(SYMBOLS)
-    return Lane(
-        STRATEGY_ID, terms_of(config), limits_of(config), cash=config.OrderManager.execution.initial_cash
-    )
+def _lane(config: Config, account_every: int = 0) -> Lane:
+    """The lane that our configuration makes when it says nothing."""
+    return make_lane(STRATEGY_ID, config, "", account_every=account_every, read=dict)
 
 
 def _record(message: bytes) -> Record:
@@ -56,6 +58,7 @@ class _Session:
         self._replies = replies
         self._unacknowledged: deque[Order] = deque()
         self._expected: deque[bytes] = deque()
+        self._compared = 0  # reports
 
     def sent(self, order: Order) -> None:
         self._unacknowledged.append(order)
@@ -67,19 +70,35 @@ class _Session:
         """Whatever has come by now."""
         try:
             while True:
-                for frame in order_wire.split_frames(self._replies.recv(zmq.NOBLOCK)):
-                    self._take(frame)
+                self._take(self._replies.recv(zmq.NOBLOCK))
         except zmq.Again:
             return
 
-    def _take(self, frame: bytes) -> None:
-        if order_wire.is_acknowledgement(frame):
-            last = order_wire.parse_acknowledgement(frame)
-            kept = self._unacknowledged
-            while kept and (kept[0].cause_seq, kept[0].index) <= last:
-                kept.popleft()
-        elif self._expected.popleft() != frame:
-            raise RuntimeError(f"the order manager reports {frame!r}")
+    def finish(self) -> None:
+        """Whatever comes until the order manager ends: it has to be all that was expected by the last order."""
+        try:
+            while replies := self._replies.recv():
+                self._take(replies)
+        except zmq.Again:
+            raise RuntimeError(f"the order manager is silent for {ANSWER_MS / 1000:g} s") from None
+        if self._unacknowledged:
+            raise RuntimeError(f"{len(self._unacknowledged)} orders are not acknowledged")
+        if self._expected:
+            raise RuntimeError(f"{len(self._expected)} reports have not come")
+        if not self._compared:
+            raise RuntimeError("no report was compared")
+
+    def _take(self, frames: bytes) -> None:
+        for frame in order_wire.split_frames(frames):
+            if order_wire.is_acknowledgement(frame):
+                last = order_wire.parse_acknowledgement(frame)
+                kept = self._unacknowledged
+                while kept and (kept[0].cause_seq, kept[0].index) <= last:
+                    kept.popleft()
+            elif not self._expected or self._expected.popleft() != frame:
+                raise RuntimeError(f"{frame!r}: so says the order manager, not the strategy's own lane")
+            else:
+                self._compared += 1
 
 
 def strategy(options: Options) -> dict[str, Histogram]:
@@ -92,59 +111,131 @@ def strategy(options: Options) -> dict[str, Histogram]:
         params,
         SYMBOLS.__getitem__,
         sys.exit,
-        lane=_lane(),
+        lane=_lane(Config(SYMBOLS)),
         wall=time.time_ns,
     )
     with zmq.Context() as context, context.socket(zmq.PUSH) as orders, context.socket(zmq.PULL) as replies:
         orders.setsockopt(zmq.SNDHWM, 0)
+        orders.setsockopt(zmq.LINGER, ANSWER_MS)
         orders.connect(options.orders)
         replies.setsockopt(zmq.RCVHWM, 0)
+        replies.setsockopt(zmq.RCVTIMEO, ANSWER_MS)
         replies.bind(options.replies)
         session = _Session(replies)
-        with subscriber(context, options.updates) as updates:
-            receive, send = updates.recv, orders.send
-            while message := receive():
-                engine.consume((_record(message),))
-                if not engine.requests:
-                    continue
-                for order in engine.take_requests():
-                    assert isinstance(order, Order)
-                    send(order_wire.encode_request(order))
-                    session.sent(order)
-                session.expect(engine.take_frames())
-                session.hear()
-            orders.send(END)
+        try:
+            with subscriber(context, options.updates) as updates:
+                _follow(updates, engine, orders, session)
+        finally:
+            orders.send(END)  # after a fault, too: the order manager ends, and the fault is what is told
+        session.finish()
     return {}
 
 
+def _follow(
+    updates: "zmq.Socket[bytes]", engine: Engine, orders: "zmq.Socket[bytes]", session: _Session
+) -> None:
+    receive, send = updates.recv, orders.send
+    while message := receive():
+        engine.consume((_record(message),))
+        if not engine.requests:
+            continue
+        for order in engine.take_requests():
+            assert isinstance(order, Order)
+            send(order_wire.encode_request(order))
+            session.sent(order)
+        session.expect(engine.take_frames())
+        session.hear()
+
+
 class _Desk:
-    """The order manager's lane, at the place of its orders."""
+    """What the order manager does with orders. Owns its lane; journal, sockets, log and stages are somebody's."""
 
-    def __init__(self, updates: "zmq.Socket[bytes]") -> None:
-        self._updates = updates
-        self.lane = _lane()
+    def __init__(
+        self,
+        journal: Journal,
+        updates: "zmq.Socket[bytes]",
+        replies: "zmq.Socket[bytes]",
+        log: OrderLog,
+        stages: Stages,
+    ) -> None:
+        config = Config(SYMBOLS)
+        self._lane = _lane(config, config.OrderManager.account_every)
         for symbol in SYMBOLS:
-            self.lane.broker.watch_series(symbol)
-        self.cause: Record | None = None  # the record of the last order
+            self._lane.broker.watch_series(symbol)
+        self._journal, self._updates, self._replies = journal, updates, replies
+        self._log, self._stages = log, stages
+        self._number = 0  # orders so far
+        self._cause: Record | None = None  # the record of the last one
 
-    def work(self, order: Order) -> None:
-        """Bring the lane to the order's record, and give it the order."""
-        self.lane.advance(self._until(order.cause_seq), SYMBOLS)
-        self.lane.submit(order)
+    def take(self, messages: Sequence[tuple[bytes, int]]) -> None:
+        """Orders, each with the wall clock on its arrival: on the disk, acknowledged, worked, reported, logged."""
+        batch = [
+            Received(number, order_wire.parse_order(message[:-1]), STRATEGY_ID, wall)
+            for number, (message, wall) in enumerate(messages, self._number + 1)
+        ]
+        self._number += len(batch)
+        self._acknowledge(batch)
+        for _, order, _, wall in batch:
+            self._lane.advance(self._until(order.cause_seq), SYMBOLS)
+            self._lane.submit(order)
+            assert self._cause is not None
+            self._stages.record(self._cause[3], self._cause[4], order.sent_wall, wall)
+        reports = self._collect()
+        self._log.orders(batch)
+        self._log.reports(reports)
+        self._log.write_sometimes()
+
+    def _acknowledge(self, batch: Sequence[Received]) -> None:
+        taken = (records.Taken(strategy, number, wall, order) for number, order, strategy, wall in batch)
+        self._journal.append_many(map(records.encode, taken))
+        self._journal.commit()
+        last = batch[-1].order
+        self._replies.send(order_wire.encode_acknowledgement(last.cause_seq, last.index))
 
     def _until(self, seq: int) -> Iterator[Record]:
-        record = self.cause
+        record = self._cause
         while record is None or record[0] < seq:
             record = _record(self._updates.recv())
             yield record
-        self.cause = record
+        self._cause = record
+
+    def _collect(self) -> Sequence[Report]:
+        """Journal what the lane has done, send its reports, and return them."""
+        lane = self._lane
+        if not lane.reports and not lane.accounts:
+            return ()
+        reports = lane.reports.copy()
+        encoded = list(map(records.encode, reports))
+        accounts = map(records.encode, lane.accounts)
+        self._journal.append_many([*encoded, *accounts, records.encode(take_head(lane))])
+        self._journal.write()
+        if encoded:
+            self._replies.send(b"".join(map(order_wire.frame_report, encoded)))
+        lane.reports.clear()
+        lane.accounts.clear()
+        return reports
+
+
+def _drain(orders: "zmq.Socket[bytes]") -> Iterator[tuple[bytes, int]]:
+    """Wait for a message; it and those that are there, too, each with its time. END is the last there is."""
+    message, wall = orders.recv(), time.time_ns()
+    yield message, wall
+    for _ in range(AT_ONCE - 1):
+        if message == END:
+            return
+        try:
+            message, wall = orders.recv(zmq.NOBLOCK), time.time_ns()
+        except zmq.Again:
+            return
+        yield message, wall
 
 
 def order_manager(options: Options) -> dict[str, Histogram]:
-    """Take the time, then what our OrderManager does with an order."""
+    """Take the time, then what our OrderManager does with orders."""
     stages, folder = Stages(options.warm), Path(options.folder)
     log = get_logger("order_manager", folder, console=False)
-    number = 0
+    part: Any = SimpleNamespace(log=log, prints=False)
+    order_log = OrderLog(part)
     with (
         zmq.Context() as context,
         Journal.create(folder / "journal.bin", "pyzmq") as journal,
@@ -152,33 +243,21 @@ def order_manager(options: Options) -> dict[str, Histogram]:
         context.socket(zmq.PULL) as orders,
     ):
         replies.setsockopt(zmq.SNDHWM, 0)
-        replies.setsockopt(zmq.LINGER, 0)
+        replies.setsockopt(zmq.LINGER, ANSWER_MS)
         replies.connect(options.replies)
         orders.setsockopt(zmq.RCVHWM, 0)
         orders.setsockopt(zmq.RCVTIMEO, IDLE_MS)
         orders.bind(options.orders)
         with subscriber(context, options.updates) as updates:
-            desk = _Desk(updates)
-            lane = desk.lane
-            while message := orders.recv():
-                wall = time.time_ns()
-                order = order_wire.parse_order(message[:-1])
-                number += 1
-                received = Received(number, order, STRATEGY_ID, wall)
-                journal.append(records.encode(records.Taken(STRATEGY_ID, number, wall, order)))
-                journal.commit()
-                replies.send(order_wire.encode_acknowledgement(order.cause_seq, order.index))
-                desk.work(order)
-                lines = [str(received)]
-                if lane.reports:
-                    encoded = [records.encode(report) for report in lane.reports]
-                    journal.append_many([*encoded, records.encode(take_head(lane))])
-                    journal.write()
-                    replies.send(b"".join(map(order_wire.frame_report, encoded)))
-                    lines += [line for report in lane.reports if (line := report_line(report))]
-                    lane.reports.clear()
-                log_lines(log, lines)
-                assert desk.cause is not None
-                stages.record(desk.cause[3], desk.cause[4], order.sent_wall, wall)
+            desk, ended = _Desk(journal, updates, replies, order_log, stages), False
+            while not ended:
+                messages = list(_drain(orders))
+                if messages[-1][0] == END:
+                    messages.pop()
+                    ended = True
+                if messages:
+                    desk.take(messages)
+        replies.send(END)
+    order_log.write()
     close_logger(log)
     return stages.histograms
