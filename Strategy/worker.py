@@ -26,6 +26,7 @@ from runtime.part import die_with_parent, precise_timers
 from shared_memory_utils import BellPage, SharedPriceBook, TapeReader
 from Strategy import sandbox
 from Strategy.channel import Channel, ChannelClosed
+from Strategy.complaints import Complaints
 from Strategy.host import ROUND_S, Host
 from Strategy.messages import (
     Declared,
@@ -74,6 +75,7 @@ class Worker:
         self._book = SharedPriceBook(name=order.tape)
         self._actions = _open_actions(order.actions)
         self._link = OrderLink(lambda level, line: self._say(level, [line]), self._lost)
+        self._complaints = Complaints(lambda line: self._say(logging.WARNING, [line]))
         self._status_due = 0.0
         self._leave: Leave | None = None
 
@@ -125,7 +127,7 @@ class Worker:
                 module,
                 self._entry.params,
                 self._book.symbol,
-                lambda line: self._say(logging.WARNING, [line]),
+                self._complaints.add,
                 wanted=self._entry.symbols,
                 lane=lane,
                 wall=time.time_ns,
@@ -182,6 +184,7 @@ class Worker:
         self._link.tend()
         for message, descriptors in self._channel.receive():
             self._obey(message, descriptors)
+        self._complaints.tend(host.engine.errors)
         if host.engine.lines:
             self._say_lines(host.engine.take_lines())
         if time.monotonic() >= self._status_due:
@@ -200,6 +203,7 @@ class Worker:
         handover = self._leave is not None and not self._leave.drain
         self._link.drain(HANDOVER_S if handover else FAREWELL_S)
         self._link.close(farewell=not handover)
+        self._complaints.flush(host.engine.errors)
         self._say_lines(host.engine.take_lines())
         self._say_status(host)
         self._channel.send(Left(self._tape.cursor, self._link.kept))
