@@ -30,12 +30,12 @@ def control(
         list[str] | None, typer.Argument(metavar="[X] [NAME=VALUE]…", help="What the action needs.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="The run's folder; the newest that is going on unless given.")
+        Path | None, typer.Option(help="The run's folder; unless given the last begun that is going on.")
     ] = None,
 ) -> None:
     """Steer a run that is going on: hold its market, hurry it, change its model or costs, stop its orders.
 
-    It takes effect at one place of the tape, which is printed, and the run is not comparable any more.
+    It takes effect at one place of the tape; run and place are printed. The run is not comparable any more.
     To see what a run outlives, kill-part kills one of its processes, which main.py starts again.
     """
     if action in COMMANDS:
@@ -45,12 +45,13 @@ def control(
 
 
 def _command(verb: str, words: Sequence[str], run: Path | None) -> None:
-    from runtime.status_socket import ask
+    from lab.steer import command
 
     if len(words) != 1:
         raise typer.BadParameter("expected the name of one part")
-    ask((run or _newest()) / "status.sock", {verb: words[0]})
-    print(f"{words[0]}: {verb} asked for")
+    run = run or _last_begun()
+    command(run, verb, words[0])
+    print(f"run {run.resolve().name}: {words[0]}: {verb} asked for")
 
 
 def _action(name: str, words: Sequence[str], run: Path | None) -> None:
@@ -60,11 +61,12 @@ def _action(name: str, words: Sequence[str], run: Path | None) -> None:
         wanted = action_of(name, words)
     except UnknownAction as fault:
         raise typer.BadParameter(str(fault)) from None
-    answer = send(run or _newest(), wanted)
-    print(f"action {answer.id}, from record {answer.seq} on")
+    run = run or _last_begun()
+    answer = send(run, wanted)
+    print(f"run {run.resolve().name}: action {answer.id}, from record {answer.seq} on")
 
 
-def _newest() -> Path:
+def _last_begun() -> Path:
     from config import load_config, resolve
     from lab.steer import live_run
 

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from lab.account_tail import last_money
+from lab.steer import goes_on
 from Recorder.manifest import NAME as MANIFEST
 from Recorder.run_files import SIGNS, NotARun
 from Recorder.tape_file import NotATape, TapeCursor
-from runtime.status_socket import connect
 from trading_lib.models import NS_PER_S
 
 LIVE: Final = "live"
@@ -142,11 +142,9 @@ def _said(name: str, fault: Exception) -> str:
 def _state(folder: Path, known: _Manifest) -> str:
     if known.evaluation:
         return EVALUATION
-    try:
-        connect(folder / "status.sock").close()
-    except OSError:
-        return ENDED if known.ended else UNFINISHED
-    return LIVE
+    if goes_on(folder):
+        return LIVE
+    return ENDED if known.ended else UNFINISHED
 
 
 def _duration_s(folder: Path, known: _Manifest) -> float | None:

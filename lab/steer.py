@@ -15,7 +15,7 @@ from configuration.wording import explain
 from lab.arguments import parameter
 from OrderBook.control_client import ActionRefused, Answer, ControlClient
 from runtime.run_folder import read_token
-from runtime.status_socket import connect
+from runtime.status_socket import ask, connect
 from trading_lib.control import Action, OperatorAction
 
 POSITIONAL: Final = {
@@ -34,6 +34,8 @@ TABLES: Final = {
 
 STATUS_S: Final = 3.0  # a status comes every second
 STATUSES: Final = 3  # one may be a second old, and have been told a second before
+
+WRONG_TOKEN: Final = "wrong token"  # what the OrderBook of another run says
 
 KINDS: Final = tuple(str(kind.__struct_config__.tag) for kind in get_args(OperatorAction))
 
@@ -82,12 +84,22 @@ def action_of(name: str, words: Sequence[str]) -> OperatorAction:
     return action
 
 
+def goes_on(run: Path) -> bool:
+    """Whether main.py answers at the run's status socket; one that was killed leaves the file behind."""
+    try:
+        connect(run / "status.sock").close()
+    except OSError:
+        return False
+    return True
+
+
 def live_run(runs: Path) -> Path:
-    """The folder of the newest run that is going on. Raises NoLiveRun."""
-    live = [status.parent for status in runs.glob("*/status.sock")]
-    if not live:
-        raise NoLiveRun(f"no run is going on below {runs}: start one with `sim run`")
-    return max(live, key=lambda folder: folder.stat().st_mtime)
+    """The folder of the run that began last of those that are going on. Raises NoLiveRun."""
+    folders = [status.parent for status in runs.glob("*/status.sock")]
+    for folder in sorted(folders, reverse=True):  # a run's id begins with the UTC time of its beginning
+        if goes_on(folder):
+            return folder
+    raise NoLiveRun(f"no run is going on below {runs}: start one with `sim run`")
 
 
 class _Lane(msgspec.Struct):
@@ -135,5 +147,20 @@ def send(run: Path, action: OperatorAction) -> Answer:
         raise NoLiveRun(f"{run}: it has no token")
     if isinstance(action, Action) and action.strategy is not None:
         _check_lane(run, action.strategy)
-    with ControlClient(port, token) as client:
-        return client.send(action)
+    try:
+        with ControlClient(port, token) as client:
+            return client.send(action)
+    except ConnectionRefusedError:
+        why = f"nobody listens at its control port {port}"
+    except ActionRefused as fault:
+        if str(fault) != WRONG_TOKEN:
+            raise
+        why = f"its control port {port} is another run's now"
+    raise NoLiveRun(f"{run}: {why}" if goes_on(run) else f"{run}: this run is not going on: {why}")
+
+
+def command(run: Path, verb: str, part: str) -> None:
+    """Have main.py `kill` or `start` a part. Raises status_socket.Refused, NoLiveRun, OSError."""
+    if not goes_on(run):
+        raise NoLiveRun(f"{run}: this run is not going on: no main.py answers for it")
+    ask(run / "status.sock", {verb: part})

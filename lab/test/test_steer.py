@@ -1,14 +1,21 @@
 """`sim control`: an operator's words, and what becomes of a run that is going on."""
 
+import contextlib
 import json
+import os
+import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from typer.testing import CliRunner, Result
 
-from lab.steer import NoLiveRun, UnknownAction, action_of, live_run, send
-from lab.test.live import living
+import cli
+from lab.steer import NoLiveRun, UnknownAction, action_of, goes_on, live_run, send
+from lab.test.live import PATIENCE_S, living
 from OrderBook.control_client import ActionRefused
 from testing.harness import ROOT, deep_update, running, system_config, wait_until, write_config
 from trading_lib.control import (
@@ -101,6 +108,59 @@ def test_without_a_run_that_goes_on_there_is_nothing_to_steer(tmp_path: Path) ->
         send(tmp_path, Pause())
 
 
+@contextlib.contextmanager
+def answering(run: Path) -> Iterator[Path]:
+    """A run's folder whose status socket answers; its file stays, as that of a main.py that was killed."""
+    run.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(run / "status.sock"))
+        server.listen()
+        yield run
+
+
+def test_meant_is_the_run_that_began_last_of_those_that_answer(tmp_path: Path) -> None:
+    begun = [tmp_path / f"20260102-{time}" for time in ("093000-9", "143000-4711", "143001-12", "160000-3")]
+    with answering(begun[0]), answering(begun[1]):
+        with answering(begun[2]):
+            os.utime(begun[0])  # as a file in it that is replaced does
+            assert live_run(tmp_path) == begun[2]
+        begun[3].mkdir()
+        assert live_run(tmp_path) == begun[1]
+    assert (begun[1] / "status.sock").exists()
+    with pytest.raises(NoLiveRun, match="no run is going on below"):
+        live_run(tmp_path)
+
+
+def sim_control(run: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli.app, ["control", *words, "--run", str(run)])
+
+
+def test_a_run_that_is_over_is_said_to_be_also_where_another_has_its_port(tmp_path: Path) -> None:
+    with living(tmp_path) as live:
+        run, process = live.run, live.process
+        wait_until(lambda: sim_control(run, "speed", "50").exit_code == 0, "the Gateway")
+        assert sim_control(run, "pause").output.startswith(f"run {run.name}: action 2, from record ")
+        earlier = Path(shutil.copytree(run, tmp_path / "earlier", ignore=shutil.ignore_patterns("*.sock")))
+        (earlier / "token").write_text("0" * 32)
+        other = sim_control(earlier, "pause")
+        said = f"sim: {earlier}: this run is not going on: its control port"
+        assert (other.exit_code, other.output.startswith(said)) == (1, True), other.output
+        assert other.output.endswith("is another run's now\n")
+        assert sim_control(earlier, "kill-part", "strategy").output == (
+            f"sim: {earlier}: this run is not going on: no main.py answers for it\n"
+        )
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        psutil.wait_procs(children, PATIENCE_S)
+        assert (run / "status.sock").exists() and not goes_on(run)
+        for words in (("pause",), ("kill-part", "strategy")):
+            killed = sim_control(run, *words)
+            assert killed.exit_code == 1
+            assert killed.output.startswith(f"sim: {run}: this run is not going on: ")
+        with pytest.raises(NoLiveRun, match="no run is going on below"):
+            live_run(run.parent)
+
+
 def test_a_market_that_lives_is_held_hurried_and_changed(tmp_path: Path) -> None:
     market: dict[str, Any] = json.loads((ROOT / "configs" / "ou.json").read_bytes())
     tree = system_config(tmp_path, **{key: market[key] for key in ("symbols", "Gateway")})
@@ -118,7 +178,7 @@ def test_a_market_that_lives_is_held_hurried_and_changed(tmp_path: Path) -> None
         held = send(run, action_of("pause", []))
         changed = send(run, action_of("model", ["sigma=0.05"]))
         assert (changed.id, changed.seq) == (held.id + 1, held.seq + 1)  # nothing leaves in a pause
-        with pytest.raises(ActionRefused, match="gamma"):
+        with pytest.raises(ActionRefused, match=r"no parameter 'gamma', only .*kappa"):
             send(run, action_of("model", ["gamma=1"]))
         assert send(run, action_of("resume", [])).seq == changed.seq + 1
         assert process.stop() == 0

@@ -126,6 +126,10 @@ def changed(parameters: P, changes: dict[str, object]) -> P:
     starting = sorted(parameters.STARTING & changes.keys() & set(parameters.__struct_fields__))
     if starting:
         raise ValueError("; ".join(f"{field}: says how to start, and it runs" for field in starting))
+    unknown = changes.keys() - set(parameters.__struct_fields__)
+    if unknown:
+        known = [field for field in parameters.__struct_fields__ if field not in parameters.STARTING]
+        raise ValueError(f"no parameter {min(unknown)!r}, only {', '.join(known)}")
     fields = msgspec.to_builtins(parameters) | msgspec.to_builtins(changes)
     try:
         new = msgspec.convert(fields, type(parameters))

@@ -131,7 +131,7 @@ def test_a_change_to_what_it_was_changes_nothing(parameters: Parameters) -> None
     ("changes", "why"),
     [
         ({"P0": 50.0}, "P0: says how to start"),
-        ({"nonsense": 1.0}, "nonsense"),
+        ({"nonsense": 1.0}, "no parameter 'nonsense', only .*(sigma|xi|regimes)"),
         ({"mu": "much"}, "float|mu"),
         ({"sigma": -1.0, "xi": -1.0, "regimes": []}, "sigma|xi|regimes"),
     ],
