@@ -122,7 +122,8 @@ class Frames:
             setattr(place, topic, after)
             yield from events
         elif topic == "pnl" and place.money != self.money.version:
-            yield self._shared(("pnl", place.money < 0), lambda: self._money(whole=place.money < 0))
+            whole = place.money < self.money.redrawn
+            yield self._shared(("pnl", whole), lambda: self._money(whole=whole))
             place.money = self.money.version
         elif topic == "indicators":
             yield from self._indicators(place)

@@ -42,7 +42,10 @@ class Ring:
 
 
 class MoneyWatch:
-    """What is known of a run's money. `version` grows with every change of it, `generation` with every run."""
+    """What is known of a run's money. `version` grows with every change of it, `generation` with every run.
+
+    `redrawn` is the version in which earlier points of a curve became others; 0 if they never did.
+    """
 
     def __init__(self) -> None:
         self.version = self.generation = 0
@@ -53,6 +56,7 @@ class MoneyWatch:
         self.run_id = run_id
         self.version += 1
         self.generation += 1
+        self.redrawn = 0
         self.lanes: dict[str, dict[str, Any]] = {}
         self.orders = Ring()
         self.fills = Ring()
@@ -60,7 +64,10 @@ class MoneyWatch:
         self.curves: dict[str, Curve] = {}
         self.missed = 0  # events that came while nobody listened: fills and orders that are not shown
         self._details: dict[tuple[str, str], Event] = {}
-        self._standing = Standing()
+        self._standing = Standing()  # the total's
+        self._counted: dict[str, float] = {}  # what each lane began with that is part of the total's curve
+        self._opening = 0.0  # the total when the epoch of its curve began
+        self._closing: float | None = None  # the total at its newest point
         self._earlier: dict[str, dict[str, Any]] = {}  # the lanes as the backlog leaves them
         self._newest = (-1, 0)  # epoch and time of the newest point of any curve
         self._due = False  # the total's curve lacks it
@@ -125,10 +132,15 @@ class MoneyWatch:
         if not self._due:
             return
         self._due = False
+        self._count_who_joined()
         epoch, ts = self._newest
-        total = self.total()
-        self._curve(TOTAL, epoch).add(ts, total["equity"])
-        self._standing.add(_as_account(total, epoch, ts))
+        equity = self._equity()
+        curve = self._curve(TOTAL, epoch)
+        if not curve.points:
+            self._opening = sum(self._counted.values()) if self._closing is None else self._closing
+        curve.add(ts, equity)
+        self._standing.add(_as_account(equity, self._opening, epoch, ts))
+        self._closing = equity
         self.version += 1
 
     def _order(self, event: Event) -> None:
@@ -205,6 +217,31 @@ class MoneyWatch:
             self._newest = max(self._newest, (epoch, ts))
             self._due = True
 
+    def _count_who_joined(self) -> None:
+        """The money of who joins later counts from the beginning, as in `Run.total_equity`: nothing jumps."""
+        joined = {
+            name: lane.get("initial", 0.0)
+            for name, lane in self.lanes.items()
+            if is_own(lane) and name not in self._counted
+        }
+        self._counted |= joined
+        if not joined or self._closing is None:
+            return
+        more = sum(joined.values())
+        self._opening += more
+        self._closing += more
+        curve = self.curves[TOTAL]
+        curve.points = [(ms, equity + more) for ms, equity in curve.points]
+        self._standing = Standing()
+        for ms, equity in curve.points:
+            self._standing.add(_as_account(equity, self._opening, curve.epoch, int(ms * 1e6)))
+        self.redrawn = self.version + 1
+
+    def _equity(self) -> float:
+        """Of all that are counted. Who is not there, as at a beginning told later, has what it began with."""
+        there = {name: lane["equity"] for name, lane in self.lanes.items() if is_own(lane)}
+        return sum((self._counted | there).values())
+
     def _curve(self, name: str, epoch: int) -> Curve:
         found = self.curves.get(name)
         if found is None or found.epoch < epoch:  # time begins again
@@ -240,8 +277,9 @@ class MoneyWatch:
 
 
 def is_own(lane: Mapping[str, Any]) -> bool:
-    """Whether a lane is shown: `manual` only once it trades."""
-    return lane["strategy_id"] != MANUAL or bool(lane.get("commission")) or bool(lane.get("positions"))
+    """Whether a lane is shown: `manual` only once it trades, be it without commission."""
+    traded = any(lane.get(name) for name in ("commission", "positions", "realized"))
+    return lane["strategy_id"] != MANUAL or traded
 
 
 def _sum_known(lanes: Sequence[Mapping[str, Any]], name: str) -> int | None:
@@ -298,6 +336,6 @@ def _fill_row(event: Event, row: Event) -> Event:
     }
 
 
-def _as_account(total: Mapping[str, Any], epoch: int, ts: int) -> Account:
-    money = {name: total[name] for name in ("cash", "unrealized", "realized", "commission", "equity")}
-    return Account(TOTAL, epoch, 0, ts, "interval", "", 0.0, {}, **money)
+def _as_account(equity: float, opening: float, epoch: int, ts: int) -> Account:
+    money = {"cash": equity, "unrealized": 0.0, "realized": equity - opening, "commission": 0.0}
+    return Account(TOTAL, epoch, 0, ts, "interval", "", 0.0, {}, **money, equity=equity)

@@ -11,7 +11,7 @@ from OrderManager.server import Connection
 from trading_lib import order_wire
 from trading_lib.broker import NEVER
 from trading_lib.lane import Lane, Request
-from trading_lib.models import MANUAL, Account, Report
+from trading_lib.models import Account, Report
 from trading_lib.standing import Standing
 from trading_lib.tally import Tally
 
@@ -40,8 +40,8 @@ class LaneDesk:
     def look(self) -> None:
         """Take the lane's money as it is now into its standing, beside its accounts, which may be far apart."""
         lane = self.lane
-        if lane.ts <= 0 or (lane.strategy_id == MANUAL and not lane.orders):
-            return  # as for accounts: nobody has traded there
+        if lane.ts <= 0 or not lane.counts:
+            return
         lane.equity()  # marks every position
         money = lane.portfolio
         self.standing.add(

@@ -44,6 +44,11 @@ class LaneBooks:
         self.executions = 0
         self._keeps_accounts = keeps_accounts
 
+    @property
+    def counts(self) -> bool:
+        """Whether its money is somebody's result: that of `manual` only once something was filled there."""
+        return self.strategy_id != MANUAL or self.portfolio.ts > 0
+
     def position(self, symbol: str) -> float:
         """Filled and unfilled: what the position will be when every market order is done."""
         filled = self.portfolio.position(symbol)
@@ -144,8 +149,8 @@ class LaneBooks:
                 self.unfilled.pop(order.symbol, None)
 
     def _account(self, cause: str, symbol: str, ts: int) -> None:
-        if self.strategy_id == MANUAL and not self.orders:
-            return  # nobody has traded there: its money is nobody's result
+        if not self.counts:
+            return
         self._mark()
         self.accounts.append(
             Account(

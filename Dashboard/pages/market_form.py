@@ -91,17 +91,20 @@ def arrivals_form(desk: Desk, may_control: bool) -> None:
             )
     raw("<h3>Seed</h3>")
     with ui.element("div").classes("row"):
-        hidden = desk.config.run.hide_seed
-        seed = ui.number("seed", value=None if hidden else desk.config.run.seed, min=0, precision=0).props(
-            'dense outlined for="seed"'
+        # empty: nothing says which seed is in force once somebody has begun the market anew with another one
+        seed = ui.number("seed", min=0, precision=0, placeholder="the same").props(
+            'dense outlined stack-label for="seed"'
         )
 
         async def anew() -> None:
             whole = int(seed.value) if seed.value is not None else None
-            await _have_done(desk, {"action": "reset", "seed": whole}, "begun anew")
+            done = "begun anew" if whole is None else f"begun anew, seed {whole}"
+            if await _have_done(desk, {"action": "reset", "seed": whole}, done):
+                seed.value = None
 
         ui.button("Reset", on_click=anew).props(
-            'outline id="seed-apply" title="the market from its first record: a new epoch"'
+            'outline id="seed-apply" title="the market from its first record: a new epoch; '
+            'without a seed with the one it has"'
         )
 
 

@@ -157,10 +157,62 @@ def test_another_run_begins_everything_anew() -> None:
 
 def test_the_total_is_the_sum_and_manual_counts_once_it_trades() -> None:
     money = MoneyWatch()
-    money.take(snapshot(1, lane("a"), lane("b", equity=2000.0), lane("manual", equity=500.0, commission=0.0)))
+    idle = lane("manual", equity=500.0, commission=0.0, realized=0.0)
+    money.take(snapshot(1, lane("a"), lane("b", equity=2000.0), idle))
     assert money.total()["equity"] == 3002.0
     money.take_lanes([lane("manual", equity=500.0, commission=0.25)])
     assert money.total()["equity"] == 3502.0
+
+
+def by_hand(seq: int, ts: int, equity: float, **more: Any) -> dict[str, Any]:
+    return account(seq, ts, equity, strategy="manual") | more
+
+
+def test_a_lane_that_trades_later_counts_from_the_beginning_and_the_totals_curve_does_not_jump() -> None:
+    money = MoneyWatch()
+    idle = lane("manual", equity=1000.0, commission=0.0, realized=0.0, unrealized=0.0)
+    events = (snapshot(0, lane(), idle), account(1, 10, 990.0), account(2, 20, 1010.0))
+    for event in (*events, by_hand(3, 30, 999.0), account(4, 40, 1011.0)):
+        money.take(event)
+        money.settle()
+    assert money.curves["total"].points == [(10.0, 1990.0), (20.0, 2010.0), (30.0, 2009.0), (40.0, 2010.0)]
+    assert money.curves["s"].points == [(10.0, 990.0), (20.0, 1010.0), (40.0, 1011.0)]
+    assert money.total()["equity"] == 2010.0
+    assert money.total()["drawdown"] == pytest.approx(10 / 2000)
+
+
+def test_who_trades_later_changes_nothing_of_the_epochs_before_and_their_end_is_this_ones_peak() -> None:
+    money = told(account(1, 10, 1100.0))
+    money.settle()
+    for event in (account(2, 5, 1050.0, epoch=2), by_hand(3, 6, 1000.0, epoch=2)):
+        money.take(event)
+        money.settle()
+    assert money.curves["total"].points == [(5.0, 2050.0), (6.0, 2050.0)]
+    assert money.total()["drawdown"] == pytest.approx(50 / 2100)
+
+
+def test_points_that_became_others_are_told_as_a_version_and_another_run_has_none() -> None:
+    money = told(account(1, 10, 1001.0))
+    money.settle()
+    before = money.version
+    assert money.redrawn == 0
+    money.take(by_hand(2, 20, 1000.0))
+    money.settle()
+    assert before < money.redrawn <= money.version
+    money.take(snapshot(0, run="run-2"))
+    assert money.redrawn == 0
+
+
+def test_strategies_whose_first_accounts_come_one_by_one_from_a_backlog_make_no_steps() -> None:
+    money = told(snapshot(9, lane("s"), lane("t")))
+    money.take_backlog([account(1, 10, 1001.0), account(2, 20, 1002.0, strategy="t")])
+    money.take_backlog([account(3, 30, 1003.0)])
+    assert money.curves["total"].points == [(10.0, 2001.0), (20.0, 2003.0), (30.0, 2005.0)]
+
+
+def test_manual_without_commission_stays_when_it_is_flat_again() -> None:
+    money = told(by_hand(1, 10, 1007.0, positions={}), account(2, 20, 1001.0))
+    assert money.total()["equity"] == 2008.0
 
 
 def test_of_many_events_the_newest_are_kept_and_the_others_counted_for_who_lacks_them() -> None:

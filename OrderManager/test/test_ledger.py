@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from OrderManager import records
@@ -28,7 +29,7 @@ from OrderManager.test.ledger_room import (
     ts_of,
 )
 from trading_lib.control import Action, Cancel, KillSwitch, PlaceOrder
-from trading_lib.models import Fill, Kind, Order, OrderStatus, Report, Side
+from trading_lib.models import Account, Fill, Kind, Order, OrderStatus, Report, Side
 from trading_lib.portfolio import Portfolio
 
 
@@ -545,6 +546,20 @@ def test_an_operators_order_is_taken_numbered_and_durable_before_anything_is_tol
     assert [type(r).__name__ for r in told] == ["Taken", "Taken", "Report", "Report", "Report"]
     assert short(room.reports("manual")) == [("0.0", "New"), ("0.0", "Filled"), (f"{mark}.-1", "New")]
     assert room.ledger.orders == 2
+
+
+def test_manual_has_no_standing_and_no_accounts_before_something_is_filled(room: Room, market: Tape) -> None:
+    market.put(10.0)
+    place(room, market, WANTED)
+    place(room, market, msgspec.structs.replace(WANTED, qty=1e-15))
+    market.put(*[10.0] * 200)
+    room.ledger.settle()
+    assert short(room.reports("manual")) == [("1.-1", "New"), ("2.-1", "Rejected")]
+    assert room.ledger.summary(500)[0]["drawdown"] is None
+    market.put(8.9, 8.9)
+    room.ledger.settle()
+    assert room.ledger.summary(500)[0]["drawdown"] is not None
+    assert [r.cause for _, r in room.published if isinstance(r, Account)] == ["fill"]
 
 
 def test_an_operators_order_and_those_of_plain_clients_have_ids_of_their_own(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from trading_lib.broker import Terms
 from trading_lib.control import Action, AllowTrading, Cancel, Costs, KillSwitch, PlaceOrder
 from trading_lib.lane import Lane, Request
+from trading_lib.lane_state import restore, take_state
 from trading_lib.models import (
     MANUAL,
     NS_PER_S,
@@ -295,11 +296,17 @@ def test_each_of_several_strategies_gets_what_it_would_get_alone(seed: int, leng
 class Desk:
     """A lane with latency 50 ms and no costs, unless said otherwise, and a market of `A` at 100 ms a tick."""
 
-    def __init__(self, terms: Terms | None = None, limits: Limits | None = None, strategy: str = "s") -> None:
+    def __init__(
+        self,
+        terms: Terms | None = None,
+        limits: Limits | None = None,
+        strategy: str = "s",
+        account_every: int = 0,
+    ) -> None:
         plain = Terms(slippage_bps=0.0, commission_bps=0.0)
         self.actions: dict[int, Action] = {}
         self.made = Scenario(terms or plain, limits or Limits(), [], [], self.actions)
-        self.lane = self.made.lane(strategy)
+        self.lane = self.made.lane(strategy, account_every)
         self.now = Event(-1, START, Kind.TIME)
         self.mark(Kind.EPOCH)
 
@@ -561,6 +568,27 @@ def test_risk_looks_at_an_operators_order_as_at_any(wanted: PlaceOrder, said: st
     desk.control(wanted)
     desk.tick(100.0)
     assert [text[: len(said)] for text in desk.said()] == [said]
+
+
+def test_the_manual_lane_has_accounts_from_its_first_fill_on_and_none_for_orders_that_are_not_filled() -> (
+    None
+):
+    desk = Desk(strategy=MANUAL, account_every=1)
+    desk.tick(100.0)
+    desk.control(placed(price=90.0))
+    desk.control(placed(type="limit", price=1.5))
+    desk.tick(100.0)
+    assert [text.split()[0] for text in desk.said()] == ["Rejected", "New"]
+    desk.mark(Kind.EPOCH)
+    desk.tick(100.0)
+    assert (desk.lane.accounts, desk.lane.counts) == ([], False)
+    desk.control(placed())
+    desk.tick(100.0)
+    desk.tick(100.0)
+    assert [account.cause for account in desk.lane.accounts] == ["fill", "interval", "interval"]
+    restored = desk.made.lane(MANUAL, account_every=1)
+    restore(restored, take_state(desk.lane))
+    assert restored.counts
 
 
 def test_an_operators_order_is_nothing_to_a_strategys_lane() -> None:
