@@ -15,6 +15,7 @@ from string import Template
 from typing import Any, Final
 
 from config import ROOT
+from Recorder.report_actions import Asked, done, operator_actions
 from Recorder.report_assumptions import Fact, assumptions, comparable, ended, signal_priced
 from Recorder.report_charts import Choice, charted, equity_charts, price_charts
 from Recorder.report_fills import fills_table, worked
@@ -50,6 +51,7 @@ def page(run: Run, extra: Mapping[str, Any] | None = None) -> str:
     timeline = Timeline((run.equity, run.prices, run.trades))
     rows = kept(run.trades, timeline, charted(run)[0])
     sampling = sampling_of(run)
+    actions = operator_actions(run)
     return _template("report.html").substitute(
         title=escape(run.run_id),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
@@ -59,12 +61,12 @@ def page(run: Run, extra: Mapping[str, Any] | None = None) -> str:
         tiles=_tiles(run, summarize(total, sampling), money),
         equity=_choices("strategy", equity_charts(run, total, timeline, money)),
         metrics=_choices("epoch", [Choice(*each) for each in metrics_tables(run, total, sampling, money)]),
-        assumptions=_facts(assumptions(run, money)),
+        assumptions=_facts(assumptions(run, money, actions)),
         prices=_choices("symbol", price_charts(run, timeline, rows)),
         fills=fills_table(run, rows, money),
         returns=returns_section(total, sampling),
-        reality=what_reality_cost(run, extra, money),
-        command=escape(reproduce(run)),
+        reality=what_reality_cost(run, extra, money, actions),
+        command=escape(reproduce(run, actions)),
         worked=embedded(worked(run, rows, currency(run))),
     )
 
@@ -78,13 +80,23 @@ def currency(run: Run) -> str:
     return found.pop() if found else ""
 
 
-def reproduce(run: Run) -> str:
-    """The command that does the run again, from the project's folder."""
+def reproduce(run: Run, actions: Sequence[Asked] = ()) -> str:
+    """The command that does the run again, from the project's folder; what it leaves out, beside it."""
     config = (run.path / "config.json").resolve()
     if not config.exists():
         return "# this run kept no config.json"
     where = config.relative_to(ROOT) if config.is_relative_to(ROOT) else config
-    return f"python main.py {shlex.quote(str(where))}"
+    command = f"python main.py {shlex.quote(str(where))}"
+    if not (made := done(actions)):
+        return command
+    return "\n".join(
+        (
+            command,
+            f"# That leaves out what an operator did ({plural(len(made), 'action')}), and so does sim run.",
+            "# With it, but without orders by hand, over the recorded tape:",
+            f"sim replay {shlex.quote(str(where.parent))}",
+        )
+    )
 
 
 def _template(name: str) -> Template:

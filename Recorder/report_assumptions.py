@@ -1,8 +1,20 @@
-"""What a run's numbers rest on, in words, from its manifest. Nothing a killed run left out breaks it."""
+"""What a run's numbers rest on, in words, from its manifest, and what an operator made of it while it ran.
 
-from collections.abc import Iterable, Mapping
+Nothing a killed run left out breaks it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from Recorder.report_actions import (
+    CHANGED,
+    Asked,
+    but,
+    cost_changes,
+    listed,
+    market_changed,
+    seed_changes,
+)
 from Recorder.report_text import NS_PER_S, count, duration, escape, exact, number, percent, plural
 from Recorder.run_files import Run
 
@@ -29,15 +41,16 @@ class Fact(NamedTuple):
     warns: bool = False
 
 
-def assumptions(run: Run, currency: str) -> list[Fact]:
-    """The block, line by line."""
+def assumptions(run: Run, currency: str, actions: Sequence[Asked] = ()) -> list[Fact]:
+    """The block, line by line; `actions` are the operator's."""
     execution = run.settings("OrderManager", "execution")
     return [
         comparable(run.manifest),
         *ended(run),
-        *_filling(run, execution),
-        *_costs(execution, currency),
-        *_data(run),
+        *([Fact(CHANGED, listed(actions), warns=True)] if actions else []),
+        *_filling(run, execution, actions),
+        *_costs(execution, currency, actions),
+        *_data(run, actions),
         *_lost(run.manifest),
         _versions(run),
     ]
@@ -77,7 +90,7 @@ def signal_priced(run: Run) -> list[str]:
     return sorted(symbol for symbol, gap in gaps.items() if gap is not None and gap > RARE * latency * 1e6)
 
 
-def _filling(run: Run, execution: Mapping[str, Any]) -> list[Fact]:
+def _filling(run: Run, execution: Mapping[str, Any], actions: Sequence[Asked]) -> list[Fact]:
     if not execution:
         return [
             Fact("Fills and costs", f"{UNKNOWN}: the run left no configuration.", warns=True),
@@ -89,9 +102,9 @@ def _filling(run: Run, execution: Mapping[str, Any]) -> list[Fact]:
     facts = [Fact("Fills", FILL_RULES.get(str(execution.get("fill")), UNKNOWN))]
     if "limit_fill" in execution:
         facts.append(Fact("Limit orders", LIMIT_RULES.get(str(execution["limit_fill"]), UNKNOWN)))
-    facts.append(
-        Fact("Latency", f"{latency}, event time, from the record that caused an order to its arrival.")
-    )
+    changes = cost_changes(actions, "latency_ms", "ms")
+    text = f"{latency}, event time, from the record that caused an order to its arrival."
+    facts.append(_configured("Latency", text, changes))
     if partial := execution.get("partial_fills"):
         facts.append(
             Fact("Partial fills", f"{percent(partial, 0)} of fills are partial, drawn from the seed.")
@@ -103,6 +116,8 @@ def _filling(run: Run, execution: Mapping[str, Any]) -> list[Fact]:
             f"{_listed(rare)}: filled at the signal's own price. Ticks are up to {duration(gap)} apart (median), "
             f"over {RARE} × latency, so the last tick at arrival is the one that caused the order."
         )
+        if changes:
+            text += " By the latency as configured; changed while it ran, see Latency."
         facts.append(Fact("Rare ticks", text, warns=True))
     return facts + _size(run)
 
@@ -116,15 +131,28 @@ def _size(run: Run) -> list[Fact]:
     return [Fact("Size", text)]
 
 
-def _costs(execution: Mapping[str, Any], currency: str) -> list[Fact]:
+def _configured(name: str, text: str, changes: Sequence[str]) -> Fact:
+    """What the configuration says, and what has become of it."""
+    return Fact(name, text + but(changes), warns=bool(changes))
+
+
+def _costs(execution: Mapping[str, Any], currency: str, actions: Sequence[Asked]) -> list[Fact]:
     if not execution:
         return []
     rate = exact(execution.get("commission_bps"), "bps")
     fixed = execution.get("commission_fixed")
     first = f", and {exact(fixed, currency)} with an order's first fill" if fixed else ""
+    slippage = f"{exact(execution.get('slippage_bps'), 'bps')}, always to the worse side."
+    paid = [
+        *cost_changes(actions, "commission_bps", "bps"),
+        *(
+            f"with an order's first fill {each}"
+            for each in cost_changes(actions, "commission_fixed", currency)
+        ),
+    ]
     return [
-        Fact("Slippage", f"{exact(execution.get('slippage_bps'), 'bps')}, always to the worse side."),
-        Fact("Commission", f"{rate} of the notional filled{first}."),
+        _configured("Slippage", slippage, cost_changes(actions, "slippage_bps", "bps")),
+        _configured("Commission", f"{rate} of the notional filled{first}.", paid),
         Fact(
             "Initial cash",
             f"{number(execution.get('initial_cash'), 2, currency)} for each strategy. No interest.",
@@ -132,7 +160,7 @@ def _costs(execution: Mapping[str, Any], currency: str) -> list[Fact]:
     ]
 
 
-def _data(run: Run) -> list[Fact]:
+def _data(run: Run, actions: Sequence[Asked]) -> list[Fact]:
     gateway = run.settings("Gateway")
     provider = gateway.get("provider")
     source = f"provider {escape(provider)}" if provider else "source not recorded"
@@ -147,7 +175,10 @@ def _data(run: Run) -> list[Fact]:
         for key in ("records", "ticks", "news", "epochs")
         if isinstance(seen.get(key), int)
     ]
-    facts = [Fact("Data", f"{source[0].upper()}{source[1:]}. {', '.join(counts) or 'Records not counted'}.")]
+    text = f"{source[0].upper()}{source[1:]}. {', '.join(counts) or 'Records not counted'}."
+    if changed := market_changed(actions):
+        text += f" As configured; changed while it ran, see {CHANGED}."
+    facts = [Fact("Data", text, warns=changed)]
     tape = seen.get("tape")
     if tape and tape != "complete":
         facts.append(Fact("Tape", f"{escape(tape)}.", warns=True))
@@ -156,9 +187,8 @@ def _data(run: Run) -> list[Fact]:
     seeds = seen.get("seeds")
     if not isinstance(seeds, dict):
         seeds = {"run": run.settings("run").get("seed", UNKNOWN)}
-    facts.append(
-        Fact("Seeds", ", ".join(f"{escape(name)} {escape(seed)}" for name, seed in seeds.items()) + ".")
-    )
+    text = ", ".join(f"{escape(name)} {escape(seed)}" for name, seed in seeds.items()) + "."
+    facts.append(_configured("Seeds", text, seed_changes(actions)))
     return facts
 
 

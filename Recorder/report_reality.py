@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from Recorder.report_actions import Asked, costs_changed
 from Recorder.report_svg import Line, axis, chart
 from Recorder.report_text import exact, number, titled
 from Recorder.report_timeline import Timeline
@@ -25,10 +26,17 @@ ABSENT = (
     "Not computed for this page. It needs the same orders filled again at other latencies and costs, "
     "from a complete tape."
 )
+AS_IT_WAS = "In colour: the run as it was."
+AS_CONFIGURED = (
+    "The costs are the configured ones, without what an operator made of them while the run ran. In colour: latency "
+    "and costs as configured throughout, which is not the run as it was."
+)
 
 
-def what_reality_cost(run: Run, extra: Mapping[str, Any] | None, currency: str) -> str:
-    """The section's HTML."""
+def what_reality_cost(
+    run: Run, extra: Mapping[str, Any] | None, currency: str, actions: Sequence[Asked] = ()
+) -> str:
+    """The section's HTML; `actions` are the operator's."""
     curves: Sequence[Mapping[str, Any]] = (extra or {}).get("curves") or ()
     curves = [curve for curve in curves if len(curve["ts"])]
     if not curves:
@@ -54,7 +62,8 @@ def what_reality_cost(run: Run, extra: Mapping[str, Any] | None, currency: str) 
         COLUMNS,
         name="Equity at other latencies and costs",
     )
-    return f"<h3>{titled('Equity', currency)}</h3>{picture}{_finals(curves, own, currency)}"
+    colour = AS_CONFIGURED if costs_changed(actions) else AS_IT_WAS
+    return f"<h3>{titled('Equity', currency)}</h3>{picture}{_finals(curves, own, currency, colour)}"
 
 
 def _table(run: Run, curve: Mapping[str, Any]) -> pd.DataFrame:
@@ -67,13 +76,16 @@ def _table(run: Run, curve: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _is_own(run: Run, curve: Mapping[str, Any]) -> bool:
-    """Whether this is the run as it was."""
+    """Whether this is the run as it was, as long as nobody changed its costs."""
     latency = run.settings("OrderManager", "execution").get("latency_ms")
     return bool(curve["cost_factor"] == 1 and curve["latency_ms"] == latency)
 
 
-def _finals(curves: Sequence[Mapping[str, Any]], own: Sequence[bool], currency: str) -> str:
-    """Final equity of each curve: latencies down, costs across. `data-curve` ties a cell to its curve."""
+def _finals(curves: Sequence[Mapping[str, Any]], own: Sequence[bool], currency: str, colour: str) -> str:
+    """Final equity of each curve: latencies down, costs across. `data-curve` ties a cell to its curve.
+
+    `colour` says which are in colour.
+    """
     where = {(curve["latency_ms"], curve["cost_factor"]): k for k, curve in enumerate(curves)}
     latencies, costs = (sorted({curve[key] for curve in curves}) for key in ("latency_ms", "cost_factor"))
     rows = []
@@ -90,6 +102,6 @@ def _finals(curves: Sequence[Mapping[str, Any]], own: Sequence[bool], currency: 
     head = "".join(f'<th scope="col">{exact(cost)} × costs</th>' for cost in costs)
     return (
         f'<div class="scroll"><table class="finals"><caption>{titled("Final equity", currency)}: latency down, costs '
-        f"(slippage and commission) across. In colour: the run as it was.</caption>"
+        f"(slippage and commission) across. {colour}</caption>"
         f'<thead><tr><th scope="col">latency</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
