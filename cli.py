@@ -106,6 +106,7 @@ def run(
     A market file that is paced in ticks per second takes a second of --duration for so many ticks.
     """
     import main as system
+    from lab.loadable import check_loadable
 
     known = load_config(config)
     if speed is not None and known.Gateway.pace.mode != "event":
@@ -115,7 +116,9 @@ def run(
     changes = [run_changes(seed=seed, hide_seed=hide_seed, duration_s=length, speed=speed)]
     if strategies:
         changes.append(strategies_change(known, strategy_files(strategies)))
-    raise typer.Exit(system.supervise(configured(config, *changes), verbose, headless=headless))
+    effective = configured(config, *changes)
+    check_loadable(effective.Strategy)
+    raise typer.Exit(system.supervise(effective, verbose, headless=headless))
 
 
 @app.command(epilog="Example:  sim report runs/20260102-143000-4711")

@@ -3,8 +3,9 @@
     config = load_config("config.json")
     config.Strategy.short_window
 
-Its keys are in `configuration/sections.py`, the rules between them in `configuration/rules.py`. Paths inside
-a configuration are relative to the project's root, so that a copy kept in `runs/<id>/` means the same thing.
+Its keys are in `configuration/sections.py`, the rules between them in `configuration/rules.py`, where
+the parts meet in `configuration/meeting.py`. Paths inside a configuration are relative to the project's root, so
+that a copy kept in `runs/<id>/` means the same thing.
 """
 
 import os
@@ -15,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from configuration.market import DEFAULT_MODEL
+from configuration.meeting import missed_meetings, with_meetings
 from configuration.rules import broken_rules
 from configuration.sections import (
     Config,
@@ -41,6 +43,7 @@ __all__ = [
     "read_tree",
     "parse_config",
     "check_config",
+    "missed_meetings",
     "is_override",
     "resolve",
     "to_json",
@@ -140,6 +143,7 @@ def check_config(tree: Any, source: str = "config.json") -> Config:
         config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as fault:
         raise ConfigError(explain(source, tree, str(fault))) from None
+    config = with_meetings(config, tree)
     for broken in broken_rules(config):
         raise ConfigError(f"{source}: {broken}")
     return _with_model_written_out(config)

@@ -4,6 +4,7 @@ Exit codes: 0 stopped cleanly, 1 a part failed for good (or was killed by a seco
 """
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import TextIO, cast
@@ -15,7 +16,6 @@ from logger import close_logger, get_logger
 from runtime.output import Output
 from runtime.part import EXIT_CONFIG
 from runtime.reporting import write_report
-from runtime.run_folder import discard_unused
 from runtime.status_view import View
 from runtime.supervisor import Supervisor
 
@@ -56,8 +56,8 @@ def supervise(config: Config, verbose: int = 0, *, headless: bool = False) -> in
                     view.say,
                     page=config.Recorder.report,
                 )
-        if exit_code == EXIT_CONFIG:
-            discard_unused(supervisor.run_dir)
+        if exit_code == EXIT_CONFIG and not supervisor.has_played:
+            shutil.rmtree(supervisor.run_dir, ignore_errors=True)  # no run, only files that say so
         if output.dropped:
             log.warning("%d lines were not shown: nobody read the output", output.dropped)
         log.info("stopped, exit code %d", exit_code)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from config import ConfigError, load_config, resolve
+from config import ConfigError, load_config, missed_meetings, resolve
 from lab.dry_run import DryRun, dry_run
 from lab.findings import Finding, error, ok, warning
 from lab.run_checks import check_run
@@ -82,6 +82,8 @@ def check_config_file(file: Path) -> Iterator[Finding]:
         yield error(str(file), str(fault))
         return
     yield ok(str(file), f"symbols {len(config.symbols)}, strategies {len(config.Strategy.entries)}")
+    for missed in missed_meetings(config):
+        yield error(str(file), missed, "only parts that run alone may look elsewhere")
     yield from check_system(config)
     for entry in config.Strategy.entries:
         yield from check_strategy(resolve(entry.path), entry.params, f"{entry.id} ({entry.path})")

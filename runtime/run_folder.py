@@ -31,16 +31,6 @@ def open_run_folder(config: Config, run_id: str) -> Path:
     return folder
 
 
-def discard_unused(folder: Path) -> None:
-    """Remove the folder of a run that never began: one with nothing in it but what it was made with."""
-    made_with = {"token", "config.json"}
-    with contextlib.suppress(OSError):  # somebody else's business, or gone already
-        if {file.name for file in folder.iterdir()} <= made_with:
-            for name in made_with:
-                (folder / name).unlink(missing_ok=True)
-            folder.rmdir()
-
-
 def _write_once(path: Path, content: bytes, mode: int) -> None:
     """Write a file that is either there whole, or not there, and that the first writer decides."""
     if path.exists():

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
 
-from config import ROOT, Config, ConfigError
+from config import ROOT, Config, ConfigError, missed_meetings
 from runtime.child import Child, State
 from runtime.loop import EventLoop
 from runtime.part import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
@@ -53,7 +53,9 @@ LAST: Final = "dashboard"  # started behind the Gateway, so that it costs the st
 
 
 class Supervisor:
-    """Owns the children, the run's folder and its status socket. Raises ConfigError without a folder.
+    """Owns the children, the run's folder and its status socket.
+
+    Raises ConfigError without a folder, and when the parts would not meet.
 
     The children read the configuration that was written into that folder: it may have come from a file, the
     environment and a command line.
@@ -62,6 +64,8 @@ class Supervisor:
     def __init__(
         self, config: Config, log: logging.Logger, say: Callable[[str], None], verbose: int = 0
     ) -> None:
+        for missed in missed_meetings(config):
+            raise ConfigError(missed)
         self.config = config
         self.run_id = new_run_id()
         try:
@@ -190,6 +194,11 @@ class Supervisor:
         self._tell(text, logging.ERROR)
 
     @property
+    def has_played(self) -> bool:
+        """Whether the Gateway was ever ready: before that there is no record."""
+        return self.children["gateway"].message != ""
+
+    @property
     def _ended(self) -> bool:
         """Whether the source has ended and everything behind it has caught up."""
         gateway, book, strategy = (self.children[name] for name in ("gateway", "orderbook", "strategy"))
@@ -296,6 +305,7 @@ class Supervisor:
                 "state": "silent" if child.silent else str(child.state),
                 "pid": child.pid,
                 "uptime_s": child.uptime_s,
+                "status_at_s": max(0.0, child.status_at - self._started),
                 "cpu_percent": cpu,
                 "rss_bytes": rss,
                 "restarts": child.restarts,

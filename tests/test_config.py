@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from config import DEFAULT_CONFIG, ROOT, Config, ConfigError, load_config, parse_config, resolve, to_json
+from config import (
+    DEFAULT_CONFIG,
+    ROOT,
+    Config,
+    ConfigError,
+    load_config,
+    missed_meetings,
+    parse_config,
+    resolve,
+    to_json,
+)
 from testing.harness import deep_update
 from trading_lib.simulation import GBM, OU
 
@@ -48,6 +58,42 @@ def test_only_the_symbols_are_required_and_every_section_has_its_defaults() -> N
     assert config.OrderBook.shared_memory_name == "market_prices"
     assert (config.Strategy.short_window, config.Strategy.long_window) == (5, 20)
     assert (config.Strategy.bullish_threshold, config.Strategy.bearish_threshold) == (60, 40)
+
+
+def test_where_a_part_looks_for_another_is_where_that_one_is_unless_it_is_given() -> None:
+    config = parsed(
+        Gateway={"md_port": 1, "news_port": 2},
+        OrderBook={"shared_memory_name": "x"},
+        OrderManager={"port": 3},
+    )
+    assert (config.OrderBook.md_port, config.OrderBook.news_port) == (1, 2)
+    assert config.Strategy.order_manager_port == 3
+    assert config.Strategy.shared_memory_name == config.OrderManager.shared_memory_name == "x"
+    assert list(missed_meetings(config)) == []
+    assert json.loads(to_json(config))["OrderManager"]["shared_memory_name"] == "x"
+
+
+def test_a_copy_of_the_shipped_file_may_leave_out_where_the_order_manager_finds_the_tape() -> None:
+    tree = json.loads(DEFAULT_CONFIG.read_bytes())
+    assert "shared_memory_name" not in tree["OrderManager"]
+    tree["OrderBook"]["shared_memory_name"] = tree["Strategy"]["shared_memory_name"] = "second"
+    assert parse_config(json.dumps(tree).encode()).OrderManager.shared_memory_name == "second"
+
+
+def test_where_a_part_looks_for_another_may_be_given_and_what_does_not_meet_is_named() -> None:
+    config = parsed(OrderBook={"shared_memory_name": "x"}, Strategy={"shared_memory_name": "y"})
+    assert (config.Strategy.shared_memory_name, config.OrderManager.shared_memory_name) == ("y", "x")
+    (missed,) = missed_meetings(config)
+    assert missed == (
+        "Strategy.shared_memory_name (y) must be OrderBook.shared_memory_name (x): "
+        "Strategy and OrderBook would never meet"
+    )
+
+
+def test_a_port_on_another_host_is_somebody_else_and_need_not_be_the_same() -> None:
+    between = parsed(Strategy={"order_manager_host": "localhost", "order_manager_port": 9500})
+    assert list(missed_meetings(between)) == []
+    assert len(list(missed_meetings(parsed(Strategy={"order_manager_port": 9500})))) == 1
 
 
 def test_the_default_strategy_takes_its_parameters_from_the_section() -> None:

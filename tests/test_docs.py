@@ -42,6 +42,10 @@ NOT_COPIED: Final = (".*", "__pycache__", "logs", "runs", "build", "*.egg-info")
 MADE_BY_RUNS: Final = {"logs", "runs", ".cache"}
 GENERATED: Final = {"benchmarks/RESULTS.md"}  # by `make bench`
 STOPPED_BY_CTRL_C: Final = {0, -signal.SIGINT, 128 + signal.SIGINT}
+PORTS: Final = (
+    *("8000", "8001", "9000", "9001", "9002", "8080"),
+    *("8010", "8011", "9010", "9011", "9012", "8090"),  # of a second system
+)
 TRIES: Final = 40  # of a client that was started before what it connects to
 
 NC: Final = """#!{python}
@@ -199,7 +203,7 @@ class Session:
         self.folder = folder / "algosim"
         self._outputs = folder
         self.segment = segment_name()
-        self._instead = {name: str(free_port()) for name in ("8000", "8001", "9000", "9001", "9002", "8080")}
+        self._instead = {name: str(free_port()) for name in PORTS}
         self._instead |= {"market_prices": self.segment, "my_prices": f"{self.segment}-mine"}
         shutil.copytree(ROOT, self.folder, ignore=shutil.ignore_patterns(*NOT_COPIED))
         for file in (
@@ -230,7 +234,7 @@ class Session:
     def adapted(self, text: str) -> str:
         """With the session's ports and names in place of the usual ones."""
         return re.sub(
-            r"\b(8000|8001|8080|9000|9001|9002|market_prices|my_prices)\b",
+            rf"\b({'|'.join(self._instead)})\b",
             lambda m: self._instead[m[0]],
             text,
         )

@@ -185,6 +185,7 @@ def ordeal(folder: Path) -> Iterator[Ordeal]:
             Gateway={"schedule": {"speed": 20}},
             OrderManager={"port": order_port},
             Strategy={
+                "order_manager_host": "localhost",  # not the OrderManager's own 127.0.0.1: the cable is between
                 "order_manager_port": cable.port,
                 "strategies": [{**KINDS, "path": str(file)}, {**KINDS, "id": "twin", "path": str(file)}],
             },

@@ -181,7 +181,8 @@ def test_a_part_killed_by_sim_control_comes_back_and_orders_go_on(tmp_path: Path
             return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
 
         done = control("kill-part", "strategy")
-        assert (done.returncode, done.stdout) == (0, "strategy: kill asked for\n"), done.stderr
+        said = f"run {running_system.run_dir.name}: strategy: kill asked for\n"
+        assert (done.returncode, done.stdout) == (0, said), done.stderr
         wait_until(
             lambda: (part := running_system.part("strategy"))["restarts"] == 1 and part["state"] == "ready",
             "the strategy's restart",

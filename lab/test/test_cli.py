@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import cli
 from config import ROOT
 from lab import scaffold
-from testing.harness import free_port, segment_name, segments, system_config, write_config
+from testing.harness import segments, system_config, write_config
 
 DATA = str(ROOT / "data" / "market_data-1.csv")
 SCRIPT = Path(sys.executable).with_name("sim")
@@ -114,6 +114,15 @@ def test_a_strategy_file_that_cannot_be_used_is_78(tmp_path: Path) -> None:
     done = sim("eval", "--strategy", tmp_path, "--data", DATA)
     assert done.exit_code == 78
     assert "line 1: SyntaxError" in done.output
+
+
+def test_a_run_of_a_strategy_file_that_cannot_be_loaded_is_78_and_never_begins(tmp_path: Path) -> None:
+    (tmp_path / "strategy.py").write_text("def on_tock(ctx, tick): pass")
+    config = write_config(tmp_path, system_config(tmp_path))
+    done = sim("run", "--config", config, "--headless", "--strategies", tmp_path)
+    assert done.exit_code == 78
+    assert f"sim: {tmp_path}/strategy.py: a strategy has a function on_tick(ctx, tick)" in done.output
+    assert not (tmp_path / "runs").exists()
 
 
 def test_bad_data_is_65(tmp_path: Path) -> None:
@@ -299,8 +308,8 @@ def test_doctor_speaks_json_to_tools(tmp_path: Path) -> None:
 
 
 def test_doctor_of_a_configuration_knows_ports_segments_data_and_strategies(tmp_path: Path) -> None:
-    name = segment_name()
-    tree = system_config(tmp_path, OrderBook={"shared_memory_name": name}, Gateway={"md_port": free_port()})
+    tree = system_config(tmp_path)
+    name = tree["OrderBook"]["shared_memory_name"]
     path = write_config(tmp_path, tree)
     healthy = sim("doctor", path)
     assert healthy.exit_code == 0, healthy.output
@@ -322,6 +331,15 @@ def test_to_doctor_a_busy_port_of_the_dashboard_is_a_warning_for_the_run_goes_on
         found = sim("doctor", write_config(tmp_path, tree))
     assert found.exit_code == 0, found.output
     assert f"Dashboard.port: 127.0.0.1:{port}: Address already in use" in found.output
+
+
+def test_doctor_of_a_configuration_whose_parts_would_not_meet_names_both_keys(tmp_path: Path) -> None:
+    tree = system_config(tmp_path, OrderManager={"shared_memory_name": "elsewhere"})
+    done = sim("doctor", write_config(tmp_path, tree))
+    assert done.exit_code == 3
+    name = tree["OrderBook"]["shared_memory_name"]
+    said = f"OrderManager.shared_memory_name (elsewhere) must be OrderBook.shared_memory_name ({name})"
+    assert said in done.output
 
 
 def test_doctor_of_a_bad_configuration_says_what_load_says(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from config import Config, load_config, parse_config
-from runtime.run_folder import discard_unused, open_run_folder, read_token, run_folder
+from config import Config, load_config
+from runtime.run_folder import open_run_folder, read_token, run_folder
 from testing.harness import system_config, write_config
 
 
@@ -80,15 +80,3 @@ def test_the_folder_of_a_run_with_a_dashboard_token_is_for_its_owner_alone(confi
     dashboard = msgspec.structs.replace(config.Dashboard, token="0123456789abcdef")
     folder = open_run_folder(msgspec.structs.replace(config, Dashboard=dashboard), "run-1")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_the_folder_of_a_run_that_never_began_is_removed_and_any_other_stays(tmp_path: Path) -> None:
-    config = parse_config(b'{"symbols": ["AAPL"]}')
-    config = msgspec.structs.replace(
-        config, run=msgspec.structs.replace(config.run, export_dir=str(tmp_path))
-    )
-    unused, used = open_run_folder(config, "unused"), open_run_folder(config, "used")
-    (used / "journal.bin").write_bytes(b"")
-    for folder in (unused, used, tmp_path / "gone"):
-        discard_unused(folder)
-    assert [folder.name for folder in tmp_path.iterdir()] == ["used"]
