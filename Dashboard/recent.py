@@ -5,6 +5,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from runtime.rates import Rates
+
 RATES_KEPT: Final = 600  # statuses come once a second: ten minutes
 SNAPSHOT_S: Final = 5.0  # between two of the latency histograms that are kept
 MINUTE_S: Final = 60.0
@@ -30,27 +32,24 @@ class Recent:
     def __init__(self) -> None:
         self.rates: deque[Rate] = deque(maxlen=RATES_KEPT)
         self._snapshots: deque[tuple[float, Histograms]] = deque()
-        self._before: tuple[float, dict[str, int]] | None = None
+        self._rates = Rates()
+        self._before: float | None = None
 
     def take(self, status: Mapping[str, Any]) -> None:
         """One status of main.py."""
         at, parts = status["uptime_s"], status["parts"]
-        self._take_counts(
-            at, {name: parts.get(part, {}).get(key, 0) for name, (part, key) in COUNTED.items()}
-        )
+        self._take_rates(status)
         if not self._snapshots or at - self._snapshots[-1][0] >= SNAPSHOT_S:
             self._snapshots.append((at, coarse_histograms(parts)))
         while len(self._snapshots) > 1 and at - self._snapshots[1][0] >= MINUTE_S:
             self._snapshots.popleft()
 
-    def _take_counts(self, at: float, counts: dict[str, int]) -> None:
-        if self._before is not None and at > self._before[0]:
-            elapsed = at - self._before[0]
-            # a count that went back was begun anew: by a part that was restarted
-            rates = {name: max(0.0, count - self._before[1][name]) for name, count in counts.items()}
-            per_s = {name: round(grown / elapsed, 1) for name, grown in rates.items()}
+    def _take_rates(self, status: Mapping[str, Any]) -> None:
+        at, before = status["uptime_s"], self._before
+        per_s = {name: round(self._rates.rate(status, *counted), 1) for name, counted in COUNTED.items()}
+        if before is not None and at > before:
             self.rates.append(Rate(round(time.time() * 1000), per_s["ticks"], per_s["orders"]))
-        self._before = at, counts
+        self._before = at
 
     def snapshots(self) -> list[dict[str, Any]]:
         """The histograms of the last minute, oldest first; `uptime_s` says when each was."""

@@ -37,7 +37,8 @@ class SystemWatch:
         self._quiet = False
         self.version += 1
         self.recent.take(status)
-        self.traces.take(self.part("strategy").get("strategies", ()))
+        epochs = self.part("orderbook").get("epochs", 0)
+        self.traces.take(self.part("strategy").get("strategies", ()), epochs)
 
     def look(self) -> None:
         """Notice that no status comes any more."""

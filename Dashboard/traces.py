@@ -1,7 +1,7 @@
 """Indicators over event time, as strategies sample them: a bounded history, and what is new since a number."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 CAPACITY: Final = 4000  # samples of a strategy; when there are more, every other older one goes
@@ -54,23 +54,41 @@ class Trace:
 
 
 class Traces:
-    """Every strategy's."""
+    """Every strategy's, of the epoch that it is in."""
 
     def __init__(self) -> None:
         self.by_strategy: dict[str, Trace] = {}
+        self._epochs: dict[str, int] = {}  # that a strategy had seen begin with its last samples
+        self._book_epochs: int | None = None
 
-    def take(self, strategies: Sequence[Mapping[str, Any]]) -> None:
-        """The strategies of a status."""
+    def take(self, strategies: Sequence[Mapping[str, Any]], book_epochs: int = 0) -> None:
+        """The strategies of a status, and how many epochs the OrderBook has begun."""
         for status in strategies:
             names, raw = status.get("trace_names"), status.get("trace")
-            if not names or not raw:
-                continue
-            samples = _of_one_epoch([(int(ts) / 1e6, values) for ts, values in raw])
-            trace = self.by_strategy.get(status["strategy"])
-            if trace is None or not trace.extend(names) or samples[-1][0] < trace.until:
-                self.by_strategy[status["strategy"]] = trace = Trace(names)  # time goes back: an epoch
-            if fresh := [sample for sample in samples if sample[0] > trace.until]:
-                trace.add(fresh)
+            if names and raw:
+                self._add(status, names, _of_one_epoch([(int(ts) / 1e6, values) for ts, values in raw]))
+        if self._book_epochs not in (None, book_epochs):
+            self._end({status["strategy"] for status in strategies if status.get("trace")})
+        self._book_epochs = book_epochs
+
+    def _add(self, status: Mapping[str, Any], names: Sequence[str], samples: list[Sample]) -> None:
+        name, epochs = status["strategy"], status.get("epochs", 0)
+        trace = self.by_strategy.get(name)
+        goes_back = trace is not None and samples[-1][0] < trace.until
+        is_over = goes_back or epochs > self._epochs.get(
+            name, epochs
+        )  # a fast market is past that time at once
+        self._epochs[name] = epochs
+        if trace is None or is_over or not trace.extend(names):
+            self.by_strategy[name] = trace = Trace(names)
+        if fresh := [sample for sample in samples if sample[0] > trace.until]:
+            trace.add(fresh)
+
+    def _end(self, going_on: Set[str]) -> None:
+        """An epoch is over: who has no more samples keeps none; who listens is told so."""
+        for name, trace in self.by_strategy.items():
+            if name not in going_on:
+                self.by_strategy[name] = Trace(trace.names)
 
 
 def _of_one_epoch(samples: list[Sample]) -> list[Sample]:

@@ -1,7 +1,5 @@
 """The status a person reads: a live table on a terminal, a plain line a second elsewhere."""
 
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.leaderboard import leaderboard, leaders
+from runtime.rates import Rates
 from runtime.strategy_lines import strategy_lines
 
 _STATE_STYLE = {
@@ -20,7 +19,6 @@ _STATE_STYLE = {
     "failed": "bold red",
     "starting": "cyan",
 }
-SHORTEST_LOOK_S: Final = 0.5  # statuses come once a second; what comes sooner is the last one of a run
 ORDERS_SHOWN: Final = 2  # with these …
 LANES_SHOWN: Final = 2  # … and these the table fits a terminal of 24 lines
 ROOMY: Final = 32  # lines of a terminal that has room for more than one strategy's state
@@ -31,28 +29,6 @@ POSITIONS_SHOWN: Final = 2  # of each, and how many more
 UNACKNOWLEDGED_SHOWN: Final = 1000  # some are always on their way
 COUNTED: Final = {"order_manager": "orders", "recorder": "records", "dashboard": "listeners"}
 BEHIND: Final = 1000  # records: a strategy that lags by more has a problem worth showing
-
-
-class Rates:
-    """Turns growing counts into rates between two looks."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last: dict[str, tuple[float, int, float]] = {}
-
-    def rate(self, name: str, count: int) -> float:
-        """Per second since the last look; 0 at the first, and when a restart has reset the count.
-
-        A look too soon after the last one repeats its answer.
-        """
-        now = self._clock()
-        then, before, rate = self._last.get(name, (now, count, 0.0))
-        if 0 < now - then < SHORTEST_LOOK_S:
-            return rate  # between two looks at nearly the same time there is no rate to see
-        if now > then:
-            rate = max(0.0, (count - before) / (now - then))
-        self._last[name] = (now, count, rate)
-        return rate
 
 
 def problems(parts: dict[str, Any]) -> str:
@@ -140,14 +116,13 @@ def plain_line(status: dict[str, Any], rates: Rates) -> str:
     """One line for a log or a pipe."""
     parts = status["parts"]
     book, orders = parts.get("orderbook", {}), parts.get("order_manager", {})
-    ticks = book.get("ticks", 0)
     states = [f"{name} {part['state']}" for name, part in parts.items() if part["state"] != "ready"]
     return "  ".join(
         text
         for text in (
             f"{status['uptime_s']:6.1f} s",
             ", ".join(states),
-            f"ticks {ticks:,} ({rates.rate('ticks', ticks):,.0f}/s)",
+            f"ticks {book.get('ticks', 0):,} ({rates.rate(status, 'orderbook', 'ticks'):,.0f}/s)",
             f"news {book.get('news', 0):,}",
             f"orders {orders.get('orders', 0):,}",
             equity(parts),
@@ -171,7 +146,6 @@ def table(status: dict[str, Any], rates: Rates, lines: int = 24) -> Group:
         grid.add_column(heading, justify="right")
     for name, part in parts.items():
         unit = COUNTED.get(name, "ticks")
-        counts = part.get(unit, 0)
         grid.add_row(
             name,
             Text(part["state"], style=_STATE_STYLE.get(part["state"], "")),
@@ -179,8 +153,8 @@ def table(status: dict[str, Any], rates: Rates, lines: int = 24) -> Group:
             f"{part['cpu_percent']:.0f}",
             f"{part['rss_bytes'] / 1e6:,.0f} MB",
             str(part["restarts"]),
-            f"{counts:,} {unit}",
-            f"{rates.rate(name, counts):,.0f}",
+            f"{part.get(unit, 0):,} {unit}",
+            f"{rates.rate(status, name, unit):,.0f}",
         )
     stages = ("tick→book", "book→decision", "decision→order", "tick→order")
     found = problems(parts)

@@ -3,9 +3,10 @@
 The disk is a thread's business, one piece of it at a time for a page: what is known of the file is of the last.
 """
 
+import ast
 import asyncio
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from nicegui import ui
@@ -146,8 +147,8 @@ class Editor:
             self._told_edited = self._edited
             ui.run_javascript(f"window.algosimLab?.edited({'true' if self._edited else 'false'})")
 
-    def _note(self, text: str, bad: bool = False) -> None:
-        ui.notify(text, type="negative" if bad else "positive", position="bottom-right")
+    def _note(self, text: str, kind: Literal["positive", "warning", "negative"]) -> None:
+        ui.notify(text, type=kind, position="bottom-right")
 
     # ----------------------------------------------------------------------------------------------- saving
 
@@ -156,7 +157,7 @@ class Editor:
         if not self._may_save or not self._name:
             return
         if self._name in self._elsewhere:
-            self._note(f"not saved: it lies outside {self._files.root}", bad=True)
+            self._note(f"not saved: it lies outside {self._files.root}", "negative")
             return
         async with self._disk:
             source, known = self._code.value, None if over else self._known.digest
@@ -165,19 +166,25 @@ class Editor:
             except Changed:
                 self._conflict.set_visibility(True)
             except Refused as fault:
-                self._note(f"not saved: {fault}", bad=True)
+                self._note(f"not saved: {fault}", "negative")
             else:
                 self._known = Text(source, digest)
                 self._conflict.set_visibility(False)
                 self._tell_edited()
-                self._note(self._what_saving_did())
+                wrong = await asyncio.to_thread(_syntax_fault, source)
+                self._note(self._what_saving_did(wrong), "warning" if wrong else "positive")
 
     def _write(self, name: str, source: str, known: str | None) -> str:
         """Save a file with the digest `known`, or whatever it is now; its new digest. Raises Changed, Refused."""
         return self._files.save(name, source, self._files.read(name).digest if known is None else known)
 
-    def _what_saving_did(self) -> str:
-        if not self._running(self._name):
+    def _what_saving_did(self, fault: str) -> str:
+        runs = self._running(self._name)
+        if fault:
+            strategies = self._desk.system.strategies()["strategies"]
+            goes_on = any(one["strategy"] in runs and one.get("state") == "running" for one in strategies)
+            return f"saved, but it cannot be run: {fault}{'; the version before goes on' if goes_on else ''}"
+        if not runs:
             return "saved: it does not run yet"
         reloads = self._desk.system.part("strategy").get("hot_reload", True)
         return "saved, it takes over if it loads" if reloads else "saved"
@@ -299,3 +306,14 @@ class Editor:
         self._code.decorations = [{"kind": "line", "line": line, "class": "failing"}]
         self._code.line_tooltips = {line: text}
         self._code.reveal_line(line)
+
+
+def _syntax_fault(source: str) -> str:
+    """What keeps a source from being Python, as an error of the strategy says it; nothing when it is."""
+    try:
+        ast.parse(source)
+    except SyntaxError as fault:
+        return f"line {fault.lineno}: {type(fault).__name__}: {fault.msg}"
+    except (ValueError, RecursionError, MemoryError) as fault:  # a NUL character; nested too deep
+        return f"{type(fault).__name__}: {fault}"
+    return ""

@@ -132,6 +132,12 @@ export class PriceChart extends Painter {
     return lines.slice(0, 8);
   }
 
+  // The price at an instant: the last one until then, or the first there is.
+  priceAt(ms) {
+    const at = lowerBound(this.ms, ms);
+    return this.values[this.ms[at] === ms ? at : Math.max(0, at - 1)];
+  }
+
   position(from, until) {
     const own = this.own();
     let held = 0;
@@ -157,7 +163,8 @@ export class PriceChart extends Painter {
     const last = this.values.at(-1);
     const extra = [], over = [];
     for (const each of this.indicators(start)) {
-      (overPrice(each.data.at(-1)[1] / last) ? over : extra).push(each);
+      const [ms, value] = each.data.at(-1); // told once a second: the price may have gone far since
+      (overPrice(value / this.priceAt(ms)) ? over : extra).push(each);
     }
     const low = line.length ? Math.min(...line.map((point) => point[1])) : 0;
     const news = this.news.filter((item) => item.symbol === this.symbol && item.ms >= start).map((item) => ({ value: [item.ms, low], item }));

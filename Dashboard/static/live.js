@@ -9,7 +9,7 @@ const MOST_TRADES = 300;
 const ids = window.algosim;
 await mounted(ids.price, () => true); // the page's elements are there now
 const state = { symbol: address.get("symbol"), strategy: address.get("strategy"), connection: "lost", run: "", system: null,
-                money: null, strategies: [], fills: [] };
+                money: null, strategies: [], fills: [], failing: new Map() };
 if (!ids.strategies.includes(state.strategy)) state.strategy = ""; // the address may be of another run
 const charts = { price: new PriceChart(ids.price), curves: new CurveCharts(ids.equity, ids.drawdown, ids.returns) };
 const market = new MarketTable(ids.market, (symbol) => choose(symbol));
@@ -65,6 +65,7 @@ const stream = new Stream({
   },
   strategies(message) {
     state.strategies = message.strategies;
+    message.strategies.forEach(lookForErrors);
     refreshWhy();
   },
   system(message) {
@@ -140,13 +141,20 @@ function kpi(name, value, note = "") {
   setText(`kpi-${name}-note`, note);
 }
 
+// Whether a strategy has raised since its counts were others; at the first look, whether it ever has.
+function lookForErrors({ strategy, ticks, errors }) {
+  const known = state.failing.get(strategy) ?? { errors: 0 };
+  if (ticks !== known.ticks || errors !== known.errors) state.failing.set(strategy, { ticks, errors, fails: errors > known.errors });
+}
+
 function refreshWhy() {
   const one = state.strategies.find((each) => each.strategy === state.strategy) ?? state.strategies[0];
   const box = document.getElementById("why");
   if (!box || !one) return;
   const reasons = Object.entries(one.why ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 4);
-  const lines = reasons.flatMap(([reason, count]) => [reason, quantity(count)]);
   const error = one.error || one.last_error;
+  if (error && state.failing.get(one.strategy)?.fails) reasons.unshift(["it fails: exceptions", one.errors]);
+  const lines = reasons.flatMap(([reason, count]) => [reason, quantity(count)]);
   box.replaceChildren(...lines.map((textContent) => make("span", { textContent })));
   if (!lines.length) box.textContent = one.orders ? "it trades" : "no reason given";
   setText("strategy-state", `${one.strategy}: ${one.state}${one.version ? `, version ${one.version.slice(0, 8)}` : ""}`);

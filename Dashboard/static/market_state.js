@@ -5,8 +5,9 @@ let before = null; // the Gateway's ticks in the last status, for the rate
 
 export function showMarket(gateway) {
   setText("market-state", gateway.ended ? "ended" : gateway.paused ? "paused" : gateway.state === "ready" ? "playing" : gateway.state ?? "");
-  const { ticks, uptime_s: uptime } = gateway;
-  if (before && ticks >= before.ticks && uptime > before.uptime)
-    setText("rate", `${quantity(Math.round((ticks - before.ticks) / (uptime - before.uptime)))} ticks/s`);
-  before = ticks === undefined ? null : { ticks, uptime };
+  const { ticks, status_at_s: at } = gateway; // a status may be told twice: its rate is the one before
+  if (before && at === before.at) return;
+  if (before && ticks >= before.ticks && at > before.at)
+    setText("rate", `${quantity(Math.round((ticks - before.ticks) / (at - before.at)))} ticks/s`);
+  before = ticks === undefined ? null : { ticks, at };
 }

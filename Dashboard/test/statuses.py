@@ -23,6 +23,7 @@ def status(uptime_s: float = 10.0, ticks: int = 1000, orders: int = 7, **parts: 
         "restarts": 0,
         "asked_kills": 0,
         "uptime_s": uptime_s,
+        "status_at_s": uptime_s,
         "message": "fine",
     }
     made: dict[str, Any] = {

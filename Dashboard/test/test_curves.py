@@ -67,6 +67,24 @@ def test_an_epoch_begins_a_trace_anew_with_what_stands_behind_the_step_back_in_t
     assert known.by_strategy["s"].samples == [(1.0, [9.0]), (2.0, [8.0])]
 
 
+def test_an_epoch_that_is_past_the_one_before_at_its_first_sample_begins_a_trace_anew() -> None:
+    known = Traces()
+    known.take([status((10, 1.0), (20, 2.0)) | {"epochs": 1}])
+    known.take([status((50, 3.0)) | {"epochs": 2}])
+    assert known.by_strategy["s"].samples == [(50.0, [3.0])]
+
+
+def test_a_strategy_that_has_stopped_in_an_epoch_has_no_samples_in_the_next() -> None:
+    known = Traces()
+    gone, alive = status((10, 1.0)), status((10, 1.0)) | {"strategy": "alive"}
+    known.take([gone, alive], book_epochs=1)
+    before = known.by_strategy["s"]
+    known.take([gone | {"trace": []}, status((20, 2.0)) | {"strategy": "alive"}], book_epochs=2)
+    assert known.by_strategy["s"] is not before, "who listens begins anew"
+    assert known.by_strategy["s"].samples == []
+    assert [ms for ms, _ in known.by_strategy["alive"].samples] == [10.0, 20.0]
+
+
 def test_samples_that_were_taken_before_are_not_taken_twice() -> None:
     known = Traces()
     known.take([status((10, 1.0), (20, 2.0))])

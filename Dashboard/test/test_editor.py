@@ -138,3 +138,22 @@ def test_a_file_that_changed_on_disk_is_shown_unless_it_was_edited(desk: Desk, r
         await until(lambda: (root / "one" / FILE).read_text() == "# mine\n")
 
     editing(desk, "one", work)
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [("x = (\n", "line 1: SyntaxError: '(' was never closed"), ("  x = 1\n", "line 1: IndentationError: ")],
+)
+def test_a_file_that_is_no_python_is_saved_with_a_warning(
+    desk: Desk, root: Path, source: str, fault: str
+) -> None:
+    async def work(user: User, code: ui.codemirror) -> None:
+        code.value = source
+        user.find("Save").click()
+        await until(lambda: user.notify.messages)
+        (message,) = user.notify.messages
+        assert message.startswith(f"saved, but it cannot be run: {fault}")
+        assert "goes on" not in message, "none of it runs"
+        assert (root / "two" / FILE).read_text() == source
+
+    editing(desk, "two", work)

@@ -1,5 +1,6 @@
 """The Lab page, used as a person uses it: a real system, a real browser, strategy files of the test's own."""
 
+import json
 import secrets
 import socket
 from collections.abc import Iterator
@@ -100,6 +101,7 @@ def test_an_edit_that_is_saved_trades_and_one_that_is_broken_says_in_which_line(
     version = strategy(system)["version"]
     says(page, "#strategy-state", version[:8])
     write(page, BUYS.replace("== 0:", "== 0"))
+    says(page, ".q-notification.bg-warning", "line 2: SyntaxError: expected ':'; the version before goes on")
     says(page, "#strategy-error", "line 2: SyntaxError")
     says(page, ".cm-line.failing", "if ctx.position() == 0")
     assert strategy(system)["version"] == version, "the old one goes on"
@@ -183,6 +185,25 @@ def test_model_costs_and_arrivals_change_while_it_runs(system: Dashboard, page: 
     elsewhere = {"action": "schedule", "mode": "fixed", "dt_ms": 25}
     assert system.post("control", elsewhere).status_code == 200
     wait_until(lambda: page.input_value("#arrivals-ms") == "25", "the field to follow")
+
+
+def test_a_reset_without_a_seed_keeps_the_one_in_force(system: Dashboard, page: Any) -> None:
+    def reset(seed: str) -> Any:
+        before = len(control_lines(system))
+        page.fill("#seed", seed)
+        page.click("#seed-apply")
+        wait_until(
+            lambda: len(actions := control_lines(system)) > before and "reset" in actions[-1], "a reset"
+        )
+        wait_until(lambda: page.input_value("#seed") == "", "the field to be empty again")
+        return json.loads(control_lines(system)[-1])
+
+    assert reset("9")["seed"] == 9
+    assert reset("").get("seed") is None
+
+
+def control_lines(system: Dashboard) -> list[str]:
+    return (system.run_dir / "control.jsonl").read_text().splitlines()
 
 
 def test_a_part_that_is_killed_is_seen_to_come_back(system: Dashboard, page: Any) -> None:

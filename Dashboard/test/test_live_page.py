@@ -107,6 +107,26 @@ def test_a_zoomed_chart_stays_where_it_is_until_it_follows_again(page: Any) -> N
     wait_until(lambda: page.evaluate(IN_SIGHT)[1] > zoomed[1])
 
 
+LAID_OUT = """async ([prices, samples]) => {
+  const { PriceChart } = await import("/static/charts.js");
+  const own = new PriceChart(algosim.price);
+  own.chart = algosimLive.charts.price.chart;
+  own.show("A");
+  own.take({ begin: true, epoch: 1, ms: prices.map(([ms]) => ms), values: prices.map(([, value]) => value) });
+  own.takeIndicators({ begin: true, strategy: "s", names: ["A SMA(5)", "A RSI(9)"], samples });
+  own.paint();
+  return own.shape.split(" ").map(Number);
+}"""
+
+
+def test_an_indicator_of_the_price_stays_over_it_when_the_price_has_gone_far_since_its_last_sample(
+    page: Any,
+) -> None:
+    prices = [[1, 100], [2, 104], [4, 300], [5, 900]]
+    over, below = page.evaluate(LAID_OUT, [prices, [[1, [100, 0.4]], [3, [102, 0.5]]]])
+    assert (over, below) == (1, 1)
+
+
 def test_pause_holds_the_clock_and_resume_lets_it_go(page: Any) -> None:
     page.get_by_role("button", name="Pause").click()
     notified(page, "paused")
@@ -263,4 +283,28 @@ def test_without_a_run_the_page_says_what_to_do(tmp_path: Path, open_page: OpenP
         process.wait_for("ready")
         page = open_page(f"http://127.0.0.1:{tree['Dashboard']['port']}")
         page.locator("#notice.shown", has_text="make run").wait_for()
+        page.close()
+
+
+FAILS_ONCE_IT_HOLDS = """def on_tick(ctx, tick):
+    if ctx.position():
+        raise ValueError("what now?")
+    ctx.place_market_order("BUY", 1)
+"""
+
+
+def test_a_strategy_that_has_traded_and_now_raises_at_every_tick_is_said_to_fail(
+    tmp_path: Path, open_page: OpenPage
+) -> None:
+    file = tmp_path / "own" / "strategy.py"
+    file.parent.mkdir()
+    file.write_text(FAILS_ONCE_IT_HOLDS)
+    own = {"strategies": [{"id": "own", "path": str(file)}]}
+    with dashboard(tmp_path, symbols=["AAPL"], Gateway={"provider": "random_walk"}, Strategy=own) as system:
+        page = open_page(system.url)
+        page.locator("#strategy-error", has_text="what now?").wait_for()
+        page.locator("#why", has_text="it fails: exceptions").wait_for()
+        for _ in range(3):
+            changes(page, "#why")
+            assert text(page, "#why").startswith("it fails: exceptions")
         page.close()

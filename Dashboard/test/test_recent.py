@@ -48,3 +48,11 @@ def test_what_browsers_get_is_never_understated_and_at_most_a_little_over(
 def test_nothing_is_known_before_the_first_status() -> None:
     recent = Recent()
     assert not recent.rates and recent.snapshots() == []
+
+
+def test_a_steady_part_has_a_steady_rate_though_two_of_its_statuses_come_between_two_of_mains() -> None:
+    recent = Recent()
+    for uptime_s, ticks, at in ((1.0, 200, 0.9), (2.0, 400, 1.9), (3.0, 400, 1.9), (4.0, 800, 3.9)):
+        told = {"status_at_s": at}
+        recent.take(status(uptime_s, ticks=ticks, orderbook=told))
+    assert [rate.ticks for rate in recent.rates] == [200.0, 200.0, 200.0]

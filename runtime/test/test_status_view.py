@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from runtime.status_view import Rates, View, latency, plain_line, problems, table
+from runtime.rates import Rates
+from runtime.status_view import View, latency, plain_line, problems, table
 
 
 def part(state: str = "ready", **counts: Any) -> dict[str, Any]:
@@ -26,16 +27,6 @@ def status(**parts: dict[str, Any]) -> dict[str, Any]:
     return {"run_id": "20250102-1", "uptime_s": 12.34, "parts": {**everybody, **parts}}
 
 
-class ManualClock:
-    """Time passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 LATENCY = {"tick→order": {"p50": 61.2, "p90": 80.0, "p99": 1201.0, "p99.9": 2000.0, "max": 3000.0, "n": 10}}
 
 
@@ -44,37 +35,6 @@ def shown(renderable: Any, width: int = 200) -> str:
     console.print(renderable)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
-
-
-# ------------------------------------------------------------------------------------------------- rates
-
-
-def test_a_rate_is_what_was_added_per_second_since_the_last_look() -> None:
-    clock = ManualClock()
-    rates = Rates(clock)
-    assert rates.rate("ticks", 500) == 0
-    clock.now += 2
-    assert rates.rate("ticks", 900) == 200
-    clock.now += 1
-    assert rates.rate("ticks", 900) == 0
-
-
-def test_each_count_has_its_own_rate() -> None:
-    clock = ManualClock()
-    rates = Rates(clock)
-    rates.rate("ticks", 0)
-    clock.now += 1
-    assert rates.rate("orders", 50) == 0
-    assert rates.rate("ticks", 10) == 10
-
-
-def test_a_count_that_a_restart_has_reset_and_two_looks_at_once_are_rate_0() -> None:
-    clock = ManualClock()
-    rates = Rates(clock)
-    rates.rate("ticks", 500)
-    clock.now += 1
-    assert rates.rate("ticks", 3) == 0
-    assert rates.rate("ticks", 9) == 0
 
 
 # ---------------------------------------------------------------------------------------------- problems
@@ -150,15 +110,13 @@ def test_a_latency_nobody_has_measured_is_a_dash() -> None:
 
 
 def test_the_plain_line_has_time_counts_rates_and_latency() -> None:
-    clock = ManualClock()
-    rates = Rates(clock)
+    rates = Rates()
     parts = {
-        "orderbook": part(ticks=1000, news=10),
+        "orderbook": part(ticks=1000, news=10, status_at_s=11.3),
         "order_manager": part(orders=5, latency_us=LATENCY, last_orders=["Received Order 5: …"]),
     }
     plain_line(status(**parts), rates)
-    clock.now += 1
-    parts["orderbook"]["ticks"] = 2200
+    parts["orderbook"] |= {"ticks": 2200, "status_at_s": 12.3}
     assert plain_line(status(**parts), rates).split("  ") == [
         "",
         "12.3 s",
@@ -270,13 +228,3 @@ def test_the_table_says_where_the_dashboard_is_while_it_is_there() -> None:
     assert f"dashboard {address}" in there and "3 listeners" in there
     gone = shown(table(status(dashboard=part("restarting", message=address)), Rates()), width=80)
     assert address not in gone
-
-
-def test_two_looks_at_nearly_the_same_time_show_the_same_rate() -> None:
-    now = 0.0
-    rates = Rates(clock=lambda: now)
-    rates.rate("ticks", 0)
-    now = 1.0
-    assert rates.rate("ticks", 200) == 200
-    now = 1.1
-    assert rates.rate("ticks", 260) == 200
