@@ -265,7 +265,6 @@ ROOM = {
     """,
     "prints": """
         import os
-import re
         def on_tick(ctx, tick): os.write(1, os.urandom(1000) + b"\\x1b]0;owned\\x07\\n")
     """,
     "forgets": """
@@ -309,6 +308,7 @@ def test_nobody_in_the_room_hurts_who_trades_beside_them(tmp_path: Path) -> None
     )
     with living(tmp_path, **settings) as live:
         wait_until(lambda: live.strategy("sleeps").get("lag", 0) > 500, "one to fall behind", PATIENCE_S)
+        assert [name for name in ROOM if not live.strategy(name)["version"]] == [], "one was never loaded"
         assert live.strategy("sleeps")["lag_ms"] > 0
         wait_until(lambda: live.strategy("forges")["restarts"], "a forger to be found out", PATIENCE_S)
         live.trades_on()
