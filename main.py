@@ -4,6 +4,7 @@ Exit codes: 0 stopped cleanly, 1 a part failed for good (or was killed by a seco
 """
 
 import argparse
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -57,13 +58,21 @@ def supervise(config: Config, verbose: int = 0, *, headless: bool = False) -> in
                     page=config.Recorder.report,
                 )
         if exit_code == EXIT_CONFIG and not supervisor.has_played:
-            shutil.rmtree(supervisor.run_dir, ignore_errors=True)  # no run, only files that say so
+            _remove(supervisor.run_dir, log)
         if output.dropped:
             log.warning("%d lines were not shown: nobody read the output", output.dropped)
         log.info("stopped, exit code %d", exit_code)
         return exit_code
     finally:
         close_logger(log)
+
+
+def _remove(folder: Path, log: logging.Logger) -> None:
+    """Of a run that never began: files that say only so."""
+    try:
+        shutil.rmtree(folder)
+    except OSError as fault:
+        log.warning("%s is left behind: %s", folder, fault)
 
 
 def _view(output: Output, headless: bool) -> View:

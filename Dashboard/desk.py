@@ -126,7 +126,8 @@ class Desk:
 
     def _status_path(self) -> Path | None:
         folder = self.run_dir
-        return folder / "status.sock" if folder is not None and (folder / "status.sock").exists() else None
+        path = folder / status_socket.STATUS_SOCKET if folder is not None else None
+        return path if path is not None and path.exists() else None
 
     # ----------------------------------------------------------------------------------------- control
 

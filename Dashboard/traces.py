@@ -74,11 +74,9 @@ class Traces:
     def _add(self, status: Mapping[str, Any], names: Sequence[str], samples: list[Sample]) -> None:
         name, epochs = status["strategy"], status.get("epochs", 0)
         trace = self.by_strategy.get(name)
+        before, self._epochs[name] = self._epochs.get(name, epochs), epochs
         goes_back = trace is not None and samples[-1][0] < trace.until
-        is_over = goes_back or epochs > self._epochs.get(
-            name, epochs
-        )  # a fast market is past that time at once
-        self._epochs[name] = epochs
+        is_over = goes_back or epochs > before  # a fast market is past that time at once
         if trace is None or is_over or not trace.extend(names):
             self.by_strategy[name] = trace = Trace(names)
         if fresh := [sample for sample in samples if sample[0] > trace.until]:

@@ -76,9 +76,7 @@ class OrderBook:
         self._done: list[tuple[int, int]] = []  # the marks among what is not published yet
         self.on_mark: Callable[[Kind, float], None] = lambda *_: None  # each GAP and EPOCH
         self.on_done: Callable[[int, int], None] = lambda *_: None  # each awaited action and its record
-        self.on_new_session: Callable[[], None] = lambda: (
-            None
-        )  # a feed session that the tape knows nothing of
+        self.on_new_session: Callable[[], None] = lambda: None  # one that the tape knows nothing of
         self.on_refused: Callable[[int, str], None] = lambda *_: None  # what the Gateway does not do, and why
         self.on_rejected: Callable[[wire.Rejection], None] = lambda _: None
 

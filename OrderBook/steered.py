@@ -19,13 +19,13 @@ def done(asked: Mapping[int, MarketAction], tape: TapeWriter) -> Iterator[Market
 class Steered:
     """Folds the actions that were done, in their order."""
 
-    def __init__(self, done: Iterable[MarketAction] = ()) -> None:
+    def __init__(self, actions: Iterable[MarketAction] = ()) -> None:
         self._schedule: Schedule | None = None
         self._seed: int | None = None
         self._model: dict[str, float] = {}
         self._speed: Speed | None = None
         self._paused = False
-        for action in done:
+        for action in actions:
             self.add(action)
 
     def add(self, action: MarketAction) -> None:

@@ -40,7 +40,7 @@ class LaneDesk:
     def look(self) -> None:
         """Take the lane's money as it is now into its standing, beside its accounts, which may be far apart."""
         lane = self.lane
-        if lane.ts <= 0 or not lane.counts:
+        if lane.ts <= 0 or not lane.has_result:
             return
         lane.equity()  # marks every position
         money = lane.portfolio

@@ -25,6 +25,7 @@ from trading_lib.control import (
     Schedule,
     Speed,
     StrategyAction,
+    parse_all_actions,
 )
 from trading_lib.models import Kind
 
@@ -34,15 +35,6 @@ LISTED: Final = 20  # actions named before "and n more"
 NAMED: Final = 6  # values named beside a configured one
 LONGEST: Final = 200  # characters of one action: parameters may be 4 KiB
 CHUNK: Final = 1 << 16  # records looked through at once
-
-_decoder: Final = msgspec.json.Decoder(OperatorAction)
-
-
-class _Line(msgspec.Struct):
-    id: int
-
-
-_line: Final = msgspec.json.Decoder(_Line)
 
 
 class Asked(NamedTuple):
@@ -59,7 +51,7 @@ def operator_actions(run: Run) -> list[Asked]:
         content = (run.path / FILE).read_bytes()
     except FileNotFoundError:
         return []
-    actions = _parsed(content)
+    actions = parse_all_actions(content)
     seqs = _marks(run, actions.keys())
     # An action has its line before its mark: one that was refused has no mark. The Strategy needs none.
     whole = bool(run.manifest.get("ended")) and run.manifest.get("tape") == "complete"
@@ -116,16 +108,6 @@ def but(changes: Sequence[str]) -> str:
         return ""
     more = f" and {count(len(changes) - NAMED)} more" if len(changes) > NAMED else ""
     return f" As configured; changed while it ran: {', '.join(changes[:NAMED])}{more}."
-
-
-def _parsed(content: bytes) -> dict[int, OperatorAction]:
-    actions: dict[int, OperatorAction] = {}
-    for line in content.split(b"\n")[:-1]:  # what follows the last newline was never finished
-        try:
-            actions[_line.decode(line).id] = _decoder.decode(line)
-        except msgspec.DecodeError:  # of a later version
-            continue
-    return actions
 
 
 def _marks(run: Run, wanted: Iterable[int]) -> dict[int, int]:

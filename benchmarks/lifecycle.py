@@ -58,7 +58,9 @@ def main_py(settings: Mapping[str, Any]) -> Iterator[tuple[Process, Path, dict[s
 
 def status_of(folder: Path) -> dict[str, Any]:
     """The status that main.py publishes now, on its socket in the run's folder."""
-    with contextlib.closing(status_socket.connect(next(folder.glob("runs/*/status.sock")))) as listener:
+    with contextlib.closing(
+        status_socket.connect(next(folder.glob(f"runs/*/{status_socket.STATUS_SOCKET}")))
+    ) as listener:
         listener.settimeout(PATIENCE_S)
         with listener.makefile("rb") as lines:
             status: dict[str, Any] = json.loads(lines.readline())

@@ -145,6 +145,28 @@ def subscriber(context: "zmq.Context[zmq.Socket[bytes]]", address: str) -> "zmq.
     return socket
 
 
+def pusher(
+    context: "zmq.Context[zmq.Socket[bytes]]", address: str, linger_ms: int = -1
+) -> "zmq.Socket[bytes]":
+    """A PUSH socket that never drops; closed, it has `linger_ms` for what is left (-1: as long as it takes)."""
+    socket = context.socket(zmq.PUSH)
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.LINGER, linger_ms)
+    socket.connect(address)
+    return socket
+
+
+def puller(
+    context: "zmq.Context[zmq.Socket[bytes]]", address: str, patience_ms: int = IDLE_MS
+) -> "zmq.Socket[bytes]":
+    """A PULL socket; a `recv` raises zmq.Again when nothing has come for so long."""
+    socket = context.socket(zmq.PULL)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.RCVTIMEO, patience_ms)
+    socket.bind(address)
+    return socket
+
+
 def ticks(per_burst: int) -> Iterator[list[bytes]]:
     """Bursts of `SYMBOL,PRICE,NS,` for ever: our random walk, read ahead."""
     source = RandomWalkProvider(SYMBOLS, START_NS, seed=42)
@@ -208,33 +230,31 @@ def strategy(options: Options) -> dict[str, Histogram]:
     """A moving average of every tick, an order on the last of each burst."""
     averages: dict[int, SMA] = {}
     count, side = 0, 0
-    with zmq.Context() as context, context.socket(zmq.PUSH) as orders:
-        orders.setsockopt(zmq.SNDHWM, 0)
-        orders.connect(options.orders)
-        with subscriber(context, options.updates) as updates:
-            receive, unpack, every = updates.recv, UPDATE.unpack, options.ticks_per_burst
-            while message := receive():
-                _, slot, price, _, due, booked = unpack(message)
-                average = averages.get(slot)
-                if average is None:
-                    average = averages[slot] = SMA(WINDOW)
-                average.update(price)
-                count += 1
-                if count == every:
-                    count, side = 0, 1 - side
-                    symbol = SYMBOLS[slot].encode()
-                    orders.send(ORDER.pack(symbol, side, 1.0, price, due, booked, time.time_ns()))
-            orders.send(END)
+    with (
+        zmq.Context() as context,
+        pusher(context, options.orders) as orders,
+        subscriber(context, options.updates) as updates,
+    ):
+        receive, unpack, every = updates.recv, UPDATE.unpack, options.ticks_per_burst
+        while message := receive():
+            _, slot, price, _, due, booked = unpack(message)
+            average = averages.get(slot)
+            if average is None:
+                average = averages[slot] = SMA(WINDOW)
+            average.update(price)
+            count += 1
+            if count == every:
+                count, side = 0, 1 - side
+                symbol = SYMBOLS[slot].encode()
+                orders.send(ORDER.pack(symbol, side, 1.0, price, due, booked, time.time_ns()))
+        orders.send(END)
     return {}
 
 
 def order_manager(options: Options) -> dict[str, Histogram]:
     """Take the time, read the order, count its stages."""
     stages = Stages(options.warm)
-    with zmq.Context() as context, context.socket(zmq.PULL) as orders:
-        orders.setsockopt(zmq.RCVHWM, 0)
-        orders.setsockopt(zmq.RCVTIMEO, IDLE_MS)
-        orders.bind(options.orders)
+    with zmq.Context() as context, puller(context, options.orders) as orders:
         while message := orders.recv():
             wall = time.time_ns()
             _, _, _, _, due, booked, decided = ORDER.unpack(message)

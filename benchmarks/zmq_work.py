@@ -19,7 +19,7 @@ from typing import Any, Final
 import zmq
 
 from benchmarks.system import STRATEGY
-from benchmarks.zmq_pipeline import END, IDLE_MS, SYMBOLS, UPDATE, WINDOW, Options, Stages, subscriber
+from benchmarks.zmq_pipeline import END, SYMBOLS, UPDATE, WINDOW, Options, Stages, puller, pusher, subscriber
 from config import ROOT, Config
 from logger import close_logger, get_logger
 from OrderManager import records
@@ -114,13 +114,11 @@ def strategy(options: Options) -> dict[str, Histogram]:
         lane=_lane(Config(SYMBOLS)),
         wall=time.time_ns,
     )
-    with zmq.Context() as context, context.socket(zmq.PUSH) as orders, context.socket(zmq.PULL) as replies:
-        orders.setsockopt(zmq.SNDHWM, 0)
-        orders.setsockopt(zmq.LINGER, ANSWER_MS)
-        orders.connect(options.orders)
-        replies.setsockopt(zmq.RCVHWM, 0)
-        replies.setsockopt(zmq.RCVTIMEO, ANSWER_MS)
-        replies.bind(options.replies)
+    with (
+        zmq.Context() as context,
+        pusher(context, options.orders, ANSWER_MS) as orders,
+        puller(context, options.replies, ANSWER_MS) as replies,
+    ):
         session = _Session(replies)
         try:
             with subscriber(context, options.updates) as updates:
@@ -239,24 +237,18 @@ def order_manager(options: Options) -> dict[str, Histogram]:
     with (
         zmq.Context() as context,
         Journal.create(folder / "journal.bin", "pyzmq") as journal,
-        context.socket(zmq.PUSH) as replies,
-        context.socket(zmq.PULL) as orders,
+        pusher(context, options.replies, ANSWER_MS) as replies,
+        puller(context, options.orders) as orders,
+        subscriber(context, options.updates) as updates,
     ):
-        replies.setsockopt(zmq.SNDHWM, 0)
-        replies.setsockopt(zmq.LINGER, ANSWER_MS)
-        replies.connect(options.replies)
-        orders.setsockopt(zmq.RCVHWM, 0)
-        orders.setsockopt(zmq.RCVTIMEO, IDLE_MS)
-        orders.bind(options.orders)
-        with subscriber(context, options.updates) as updates:
-            desk, ended = _Desk(journal, updates, replies, order_log, stages), False
-            while not ended:
-                messages = list(_drain(orders))
-                if messages[-1][0] == END:
-                    messages.pop()
-                    ended = True
-                if messages:
-                    desk.take(messages)
+        desk, ended = _Desk(journal, updates, replies, order_log, stages), False
+        while not ended:
+            messages = list(_drain(orders))
+            if messages[-1][0] == END:
+                messages.pop()
+                ended = True
+            if messages:
+                desk.take(messages)
         replies.send(END)
     order_log.write()
     close_logger(log)

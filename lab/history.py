@@ -48,7 +48,7 @@ class History(msgspec.Struct):
 
 
 class Histories(msgspec.Struct):
-    """A run's, by strategy. `manual` counts plain clients' orders, which nobody can replay.
+    """A run's, by strategy. `manual` counts orders of plain clients and by hand, which are not replayed.
 
     `began_anew`: the tape's numbers began again, which ends what can be replayed. The journal speaks of records
     up to `last_seq`.

@@ -7,7 +7,7 @@
         print(step.seq, step.request)         # each order as it is made again
 
 Read are tape.bin, journal.bin, control.jsonl and strategies/<version>. Reloads, restarts, an operator's
-actions and a killed OrderManager are part of what is replayed; plain clients' orders are not.
+actions and a killed OrderManager are part of what is replayed; orders of plain clients and by hand are not.
 """
 
 import threading
@@ -39,7 +39,8 @@ class ReplayResult(msgspec.Struct, frozen=True):
     """What a replay found. `orders` counts requests that are the same, cancels too, by strategy.
 
     `not_replayable` says from which record on the tape cannot be replayed, and why; up to there it was. `unsent`
-    counts requests that a killed host made no more; `manual` plain clients' orders, which are not replayed.
+    counts requests that a killed host made no more; `manual` orders of plain clients and by hand, which are not
+    replayed.
     """
 
     orders: dict[str, int]
@@ -59,7 +60,7 @@ class ReplayResult(msgspec.Struct, frozen=True):
         if self.unsent:
             lines.append(f"{self.unsent:,} requests a killed host had not sent")
         if self.manual:
-            lines.append(f"{self.manual:,} orders of plain clients are not replayed")
+            lines.append(f"{self.manual:,} orders of plain clients and by hand are not replayed")
         if self.not_replayable:
             lines.append(self.not_replayable)
         if self.difference is not None:

@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 
 from lab.account_tail import last_money
-from lab.steer import goes_on
 from Recorder.manifest import NAME as MANIFEST
 from Recorder.run_files import SIGNS, NotARun
 from Recorder.tape_file import NotATape, TapeCursor
+from runtime.status_socket import goes_on
 from trading_lib.models import NS_PER_S
 
 LIVE: Final = "live"

@@ -15,7 +15,7 @@ from configuration.wording import explain
 from lab.arguments import parameter
 from OrderBook.control_client import ActionRefused, Answer, ControlClient
 from runtime.run_folder import read_token
-from runtime.status_socket import ask, connect
+from runtime.status_socket import STATUS_SOCKET, ask, connect, goes_on
 from trading_lib.control import Action, OperatorAction
 
 POSITIONAL: Final = {
@@ -84,18 +84,9 @@ def action_of(name: str, words: Sequence[str]) -> OperatorAction:
     return action
 
 
-def goes_on(run: Path) -> bool:
-    """Whether main.py answers at the run's status socket; one that was killed leaves the file behind."""
-    try:
-        connect(run / "status.sock").close()
-    except OSError:
-        return False
-    return True
-
-
 def live_run(runs: Path) -> Path:
     """The folder of the run that began last of those that are going on. Raises NoLiveRun."""
-    folders = [status.parent for status in runs.glob("*/status.sock")]
+    folders = [status.parent for status in runs.glob(f"*/{STATUS_SOCKET}")]
     for folder in sorted(folders, reverse=True):  # a run's id begins with the UTC time of its beginning
         if goes_on(folder):
             return folder
@@ -117,7 +108,7 @@ class _Status(msgspec.Struct):
 def lanes(run: Path) -> Iterator[set[str]]:
     """The strategies that have a lane, as the run's statuses say it, a second apart; nothing where none comes."""
     try:
-        with connect(run / "status.sock") as link, link.makefile("rb") as lines:
+        with connect(run / STATUS_SOCKET) as link, link.makefile("rb") as lines:
             link.settimeout(STATUS_S)
             while (line := lines.readline()).endswith(b"\n"):
                 ledger = msgspec.json.decode(line, type=_Status).parts.get("order_manager", _Part())
@@ -163,4 +154,4 @@ def command(run: Path, verb: str, part: str) -> None:
     """Have main.py `kill` or `start` a part. Raises status_socket.Refused, NoLiveRun, OSError."""
     if not goes_on(run):
         raise NoLiveRun(f"{run}: this run is not going on: no main.py answers for it")
-    ask(run / "status.sock", {verb: part})
+    ask(run / STATUS_SOCKET, {verb: part})

@@ -23,6 +23,7 @@ import msgspec
 
 from runtime.loop import READ, WRITE, EventLoop, Listener
 
+STATUS_SOCKET: Final = "status.sock"  # its name in the run's folder
 MAX_LISTENERS: Final = 32  # one more replaces the oldest
 MAX_MISSED: Final = 5  # lines, while one is not read: one more and it is let go
 MAX_COMMAND: Final = 1024  # bytes: the longest command has under 100, so more is none
@@ -234,6 +235,15 @@ def connect(path: Path) -> socket.socket:
         client.close()
         raise
     return client
+
+
+def goes_on(run: Path) -> bool:
+    """Whether a run's main.py answers; one that was killed leaves its socket behind."""
+    try:
+        connect(run / STATUS_SOCKET).close()
+    except OSError:
+        return False
+    return True
 
 
 def ask(path: Path, command: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ from runtime.child import Child, State
 from runtime.loop import EventLoop
 from runtime.part import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from runtime.run_folder import CONFIG_NAME, open_run_folder
-from runtime.status_socket import Command, Refused, StatusSocket
+from runtime.status_socket import STATUS_SOCKET, Command, Refused, StatusSocket
 from shared_memory_utils import new_run_id, unlink_all
 
 SAME_PRESS_S: Final = 0.2  # signals closer than this are one Ctrl-C (a terminal and a tool may both send it)
@@ -91,7 +91,7 @@ class Supervisor:
         self._started = time.monotonic()
         self._exit_code = EXIT_OK
         self._failed = self._stopping = False
-        self._socket = StatusSocket(self._loop, self.run_dir / "status.sock", self._obey)
+        self._socket = StatusSocket(self._loop, self.run_dir / STATUS_SOCKET, self._obey)
         self._wake, self._waker = socket.socketpair()
         for end in (self._wake, self._waker):
             end.setblocking(False)

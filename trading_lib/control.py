@@ -166,7 +166,7 @@ OperatorAction = Action | MarketAction | FeedAction | StrategyAction
 _decoder: Final = msgspec.json.Decoder(Action)
 _of_strategies: Final = msgspec.json.Decoder(StrategyAction)
 
-_Owned = TypeVar("_Owned", Action, StrategyAction, MarketAction)
+_Owned = TypeVar("_Owned", Action, StrategyAction, MarketAction, OperatorAction)
 
 
 class _Line(msgspec.Struct):
@@ -175,6 +175,7 @@ class _Line(msgspec.Struct):
 
 _line: Final = msgspec.json.Decoder(_Line)
 _market: Final = msgspec.json.Decoder(MarketAction)
+_everything: Final = msgspec.json.Decoder(OperatorAction)
 
 
 def decode_market_action(text: str) -> MarketAction:
@@ -204,6 +205,11 @@ def parse_strategy_actions(content: bytes) -> dict[int, StrategyAction]:
 def parse_market_actions(content: bytes) -> dict[int, MarketAction]:
     """The same of the Gateway's, done or refused."""
     return _parse(content, _market)
+
+
+def parse_all_actions(content: bytes) -> dict[int, OperatorAction]:
+    """The same of everybody's; those of a later version are not there."""
+    return _parse(content, _everything)
 
 
 def _parse(content: bytes, decoder: msgspec.json.Decoder[_Owned]) -> dict[int, _Owned]:

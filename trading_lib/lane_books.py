@@ -45,7 +45,7 @@ class LaneBooks:
         self._keeps_accounts = keeps_accounts
 
     @property
-    def counts(self) -> bool:
+    def has_result(self) -> bool:
         """Whether its money is somebody's result: that of `manual` only once something was filled there."""
         return self.strategy_id != MANUAL or self.portfolio.ts > 0
 
@@ -149,7 +149,7 @@ class LaneBooks:
                 self.unfilled.pop(order.symbol, None)
 
     def _account(self, cause: str, symbol: str, ts: int) -> None:
-        if not self.counts:
+        if not self.has_result:
             return
         self._mark()
         self.accounts.append(

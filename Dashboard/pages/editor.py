@@ -16,7 +16,9 @@ from Dashboard.desk import Desk
 from Dashboard.pages.frame import attempt, raw
 from Dashboard.strategy_files import Changed, Refused, StrategyFiles, Text
 from trading_lib.control import HotReload
+from trading_lib.strategy_file import blame
 
+SOURCE: Final = "the source"  # what is parsed before it has a version calls itself so
 LOOK_S: Final = 1.0  # so often an open page looks whether its file has changed on disk, and for errors
 TOOLTIP: Final = 400  # characters of an error
 _line: Final = re.compile(r"\bline (\d{1,7}): ")
@@ -311,9 +313,9 @@ class Editor:
 def _syntax_fault(source: str) -> str:
     """What keeps a source from being Python, as an error of the strategy says it; nothing when it is."""
     try:
-        ast.parse(source)
+        ast.parse(source, SOURCE)
     except SyntaxError as fault:
-        return f"line {fault.lineno}: {type(fault).__name__}: {fault.msg}"
+        return blame(fault, SOURCE)
     except (ValueError, RecursionError, MemoryError) as fault:  # a NUL character; nested too deep
         return f"{type(fault).__name__}: {fault}"
     return ""

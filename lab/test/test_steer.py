@@ -14,9 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import cli
-from lab.steer import NoLiveRun, UnknownAction, action_of, goes_on, live_run, send
+from lab.steer import NoLiveRun, UnknownAction, action_of, live_run, send
 from lab.test.live import PATIENCE_S, living
 from OrderBook.control_client import ActionRefused
+from runtime.status_socket import goes_on
 from testing.harness import ROOT, deep_update, running, system_config, wait_until, write_config
 from trading_lib.control import (
     AllowTrading,

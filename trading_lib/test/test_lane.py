@@ -581,14 +581,14 @@ def test_the_manual_lane_has_accounts_from_its_first_fill_on_and_none_for_orders
     assert [text.split()[0] for text in desk.said()] == ["Rejected", "New"]
     desk.mark(Kind.EPOCH)
     desk.tick(100.0)
-    assert (desk.lane.accounts, desk.lane.counts) == ([], False)
+    assert (desk.lane.accounts, desk.lane.has_result) == ([], False)
     desk.control(placed())
     desk.tick(100.0)
     desk.tick(100.0)
     assert [account.cause for account in desk.lane.accounts] == ["fill", "interval", "interval"]
     restored = desk.made.lane(MANUAL, account_every=1)
     restore(restored, take_state(desk.lane))
-    assert restored.counts
+    assert restored.has_result
 
 
 def test_an_operators_order_is_nothing_to_a_strategys_lane() -> None:
