@@ -49,4 +49,4 @@ $(VENV)/installed-dev: pyproject.toml $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from runtime.child import ONE_THREAD
 from runtime.loop import READ, WRITE, Backoff, EventLoop
 from Strategy.channel import Channel, ChannelClosed
 from Strategy.messages import Exited, Fork, Forked, FromWorker, FromZygote
@@ -26,7 +27,6 @@ from Strategy.zygote import CHANNEL_FD
 
 ZYGOTE: Final = Path(__file__).with_name("zygote.py")
 KEPT_ENVIRONMENT: Final = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONHASHSEED", "ALGOSIM_PURE_PYTHON")
-ONE_THREAD: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 DENIALS_A_ROUND: Final = 100  # answers to a worker that makes calls without end, in …
 ROUND_S: Final = 0.02  # … so much time: it waits, the others do not
 
@@ -63,7 +63,7 @@ class Nursery:
         ours, theirs = socket.socketpair()
         environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
         self.restarts += self._process is not None
-        environment |= dict.fromkeys(ONE_THREAD, "1") | {CHANNEL_FD: str(theirs.fileno())}
+        environment |= ONE_THREAD | {CHANNEL_FD: str(theirs.fileno())}
         self._process = subprocess.Popen(
             [sys.executable, str(ZYGOTE)],
             stdin=subprocess.DEVNULL,

@@ -27,6 +27,9 @@ LONGEST_DELAY_S: Final = 2.0
 MAX_LINE: Final = 1 << 20  # bytes: a longer line is not a status, and of output it is shown in pieces
 READ_BYTES: Final = 1 << 16
 MAX_BELOW: Final = 256  # processes of a part that are looked at
+ONE_THREAD: Final = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)  # else NumPy starts, in each process, a thread for each processor that has nothing to do here
 
 
 class State(StrEnum):
@@ -273,4 +276,4 @@ def _process(pid: int) -> psutil.Process | None:
 
 def _environment() -> dict[str, str]:
     """Ours, without what overrides a configuration: the effective one, which the child reads, has it already."""
-    return {name: value for name, value in os.environ.items() if not is_override(name)}
+    return ONE_THREAD | {name: value for name, value in os.environ.items() if not is_override(name)}

@@ -8,12 +8,14 @@ so the cache folder carries a digest of every source that a kernel could see. Wh
 `ALGOSIM_PURE_PYTHON=1`, callers take their plain-Python path: the same results, slower.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -63,9 +65,28 @@ def jit(function: F) -> F:
 
 
 def warm(name: str, announce: Callable[[str], None], call: Callable[[], object]) -> None:
-    """Run `call` so that its kernels are compiled; `announce` first if this is the one time it takes long."""
+    """Run `call` so that its kernels are compiled; `announce` first if this is the one time it takes long.
+
+    Kernels of this process can have no linear algebra any more: for that, Numba would import SciPy where it is
+    installed, and be twice as long about its start.
+    """
     marker = cache_dir() / f"{name}.warm"
     if not marker.exists():
         announce(f"compiling the {name} kernels, once: some seconds …")
-    call()
+    with _without("scipy"):
+        call()
     marker.touch()
+
+
+@contextlib.contextmanager
+def _without(package: str) -> Iterator[None]:
+    """As if a package were not installed."""
+    hidden = sys.modules.get(package)
+    sys.modules[package] = None  # type: ignore[assignment]  # what `import` takes for "there is none"
+    try:
+        yield
+    finally:
+        if hidden is None:
+            del sys.modules[package]
+        else:
+            sys.modules[package] = hidden

@@ -270,7 +270,7 @@ def test_an_exit_of_the_strategy_is_an_error_of_it_or_the_end_of_its_worker_alon
         s.until_ready()
         m.put(1.0, 3.0)
         s.until(lambda: s.quantities == [3.0])
-        assert "mine: at record 0: line 4: SystemExit: 1" in s.log
+        s.until(lambda: "mine: at record 0: line 4: SystemExit: 1" in s.log)
         m.put(2.0)
         s.until(lambda: "mine died (exit code 7)" in s.log)
         s.until(lambda: "mine started again, from record 3" in s.log)

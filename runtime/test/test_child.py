@@ -297,3 +297,14 @@ def test_a_child_gets_our_environment_without_overrides_of_the_configuration(
     nursery.until_ended()
     nursery.until(lambda: nursery.lines)
     assert nursery.lines == ["['ALGOSIM_LINK_FD', 'ALGOSIM_PURE_PYTHON', 'ALGOSIM_RUN_ID']"]
+
+
+def test_a_child_has_one_thread_for_linear_algebra_unless_the_user_wants_more(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    nursery.start("import os; print(os.environ['OPENBLAS_NUM_THREADS'], os.environ['OMP_NUM_THREADS'])")
+    nursery.until_ended()
+    nursery.until(lambda: nursery.lines)
+    assert nursery.lines == ["1 3"]
