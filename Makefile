@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest
-TWO_AT_ONCE := -n 2 --dist worksteal -q
+AT_ONCE := -n 3 --dist worksteal -q  # on two processors: most tests wait for processes
 
 .PHONY: run test test-pure chaos soak bench lint format clean
 
@@ -11,10 +11,10 @@ run: $(VENV)/installed
 	@$(BIN)/python main.py
 
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "not chaos and not soak" $(TWO_AT_ONCE)
+	$(PYTEST) -m "not chaos and not soak" $(AT_ONCE)
 
 test-pure: $(VENV)/installed-dev  # the dashboard takes the plain path in any case: `make test` has it
-	ALGOSIM_PURE_PYTHON=1 $(PYTEST) --ignore-glob "Dashboard/test/*" -m "not chaos and not soak" $(TWO_AT_ONCE)
+	ALGOSIM_PURE_PYTHON=1 $(PYTEST) --ignore-glob "Dashboard/test/*" -m "not chaos and not soak" $(AT_ONCE)
 
 chaos: $(VENV)/installed-dev
 	$(PYTEST) -m chaos --timeout 3600

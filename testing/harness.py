@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.child import ONE_THREAD
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 PATIENCE_S: Final = 30.0  # far beyond anything that works; a loaded machine is slow, not wrong
 PORTS: Final = range(20000, 30000)  # below the ephemeral range: nobody is given one of these by chance
@@ -115,7 +117,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**ONE_THREAD, **os.environ, **(env or {})},
                 process_group=0,
             )
 

@@ -155,7 +155,9 @@ def test_while_the_dashboard_is_away_the_page_says_so_and_then_goes_on(page: Any
     status_socket.ask(system.run_dir / "status.sock", {"kill": "dashboard"})
     page.wait_for_selector("#notice.shown:has-text('does not answer')")
     page.wait_for_selector("#notice:not(.shown)", state="attached")
-    wait_until(lambda: part(page, "dashboard")[5:6] == ["1"], "its restart")
+    page.wait_for_selector(
+        "#parts tr:has(td:first-child:text-is('dashboard')):has(td:nth-child(6):text-is('1'))"
+    )
 
 
 def test_on_a_phone_everything_is_in_one_column(system: Dashboard, open_page: OpenPage) -> None:

@@ -25,6 +25,10 @@ print(scipy.stats.norm.cdf(0.0))
 @pytest.mark.parametrize("before", ["", "import scipy"])
 def test_warming_kernels_imports_no_linear_algebra_and_leaves_scipy_usable(before: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WARM.format(before=before)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", WARM.format(before=before)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == ["False", "0.5"]
