@@ -51,13 +51,14 @@ class Histories(msgspec.Struct):
     """A run's, by strategy. `manual` counts orders of plain clients and by hand, which are not replayed.
 
     `began_anew`: the tape's numbers began again, which ends what can be replayed. The journal speaks of records
-    up to `last_seq`.
+    up to `last_seq`; every lane had processed those before `horizon`.
     """
 
     strategies: dict[str, History]
     manual: int = 0
     began_anew: bool = False
     last_seq: int = 0
+    horizon: int = 0
 
 
 def read_histories(run: Path) -> Histories:
@@ -79,6 +80,8 @@ def _take(found: Histories, record: records.JournalRecord) -> None:
     elif isinstance(record, records.Taken):
         found.last_seq = max(found.last_seq, record.request.cause_seq + 1)
         _history(found, record.strategy_id).requests.append(record.request)
+    elif isinstance(record, records.Horizon):
+        found.horizon = record.seq
     elif isinstance(record, records.Note):
         _note(found, _history(found, record.strategy_id), record)
 

@@ -67,7 +67,7 @@ See = Callable[[int, Sequence[Performer]], bool]
 
 
 def watch(folder: Path, stops: Sequence[int], see: See) -> str:
-    """Run what a folder holds once more; says why it ended before its last record, if it did, else ''.
+    """Run what a folder holds once more; says why it is not the run, or not to its last record, else ''.
 
     `see(seq, performers)` is called when everybody has processed record `seq`: for each of `stops`, which ascend,
     and some more. It returns False when it has seen enough. Raises what Replay raises.
@@ -88,7 +88,7 @@ def watch(folder: Path, stops: Sequence[int], see: See) -> str:
     result = replay.result
     if result.difference is not None:
         return f"a replay differs from the run: {result.difference}"
-    return result.not_replayable
+    return "; ".join(said for said in (result.not_replayable, result.unsettled) if said)
 
 
 def _watch_evaluation(folder: Path, stops: Sequence[int], see: See) -> str:

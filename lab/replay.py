@@ -38,15 +38,17 @@ __all__ = ["Difference", "Replay", "ReplayResult", "Step", "replay"]
 class ReplayResult(msgspec.Struct, frozen=True):
     """What a replay found. `orders` counts requests that are the same, cancels too, by strategy.
 
-    `not_replayable` says from which record on the tape cannot be replayed, and why; up to there it was. `unsent`
-    counts requests that a killed host made no more; `manual` orders of plain clients and by hand, which are not
-    replayed.
+    `not_replayable` says from which record on the tape cannot be replayed, and why; up to there it was.
+    `unsettled` says from which record on an OrderManager killed at the end had made nothing of it: requests are
+    compared there, too, but fills are the replay's alone. `unsent` counts requests that a killed host made no
+    more; `manual` orders of plain clients and by hand, which are not replayed.
     """
 
     orders: dict[str, int]
     records: int
     difference: Difference | None = None
     not_replayable: str = ""
+    unsettled: str = ""
     unsent: int = 0
     manual: int = 0
 
@@ -61,8 +63,7 @@ class ReplayResult(msgspec.Struct, frozen=True):
             lines.append(f"{self.unsent:,} requests a killed host had not sent")
         if self.manual:
             lines.append(f"{self.manual:,} orders of plain clients and by hand are not replayed")
-        if self.not_replayable:
-            lines.append(self.not_replayable)
+        lines += [said for said in (self.not_replayable, self.unsettled) if said]
         if self.difference is not None:
             lines.append(f"the first difference: {self.difference}")
         return "\n".join(lines)
@@ -108,6 +109,7 @@ class Replay:
         self._stops, self._look = stops, look
         self._records = 0
         self._stopped = ""
+        self._ended = bool(known.get("ended"))
 
     def _rehearsals(self, config: Config, known: dict[str, Any], engine: type[Engine]) -> list[Rehearsal]:
         entries = {entry.id: entry for entry in config.Strategy.entries}
@@ -141,6 +143,7 @@ class Replay:
             self._records,
             min(found, key=lambda difference: difference.seq, default=None),
             self._stopped,
+            self._unsettled,
             sum(each.unsent for each in self.rehearsals),
             self._histories.manual,
         )
@@ -166,6 +169,15 @@ class Replay:
             self._stopped = self._from_here("the recorded tape ends there, the journal does not")
         if not self._stopped:
             yield from self._in_order([each.finish() for each in self.rehearsals])
+
+    @property
+    def _unsettled(self) -> str:
+        horizon = self._histories.horizon
+        if not self._ended or self._records <= horizon:
+            return ""
+        return (
+            f"from seq {horizon} on the ledger had made nothing of it: what was filled there is the replay's"
+        )
 
     def _from_here(self, why: str) -> str:
         return f"not replayable: from seq {self._records} ({why})"

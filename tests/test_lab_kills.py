@@ -195,7 +195,7 @@ def ordeal(folder: Path) -> Iterator[Ordeal]:
             yield Ordeal(live, file, cable)
             live.trades_on()
             assert live.parts()["strategy"]["stopped"] == ""
-            live.let_the_recorder_catch_up()
+            live.let_everybody_catch_up()
             family = psutil.Process(live.process.pid).children(recursive=True)
             assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
             assert "diverged" not in (live.run / "inputs.jsonl").read_text()

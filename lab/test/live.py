@@ -99,21 +99,26 @@ class Live:
         children = psutil.Process(self.process.pid).children()
         return next(child for child in children if script in " ".join(child.cmdline()))
 
-    def let_the_recorder_catch_up(self) -> None:
-        """It runs where nobody else wants to, and that may be never; what it has not copied is lost."""
+    def let_everybody_catch_up(self) -> None:
+        """Nobody has longer than a second or two for what is left when it is told to stop.
+
+        The Recorder runs where nobody else wants to, and that may be never.
+        """
         gateway, recorder = self.child("Gateway/run.py"), self.child("Recorder/run.py")
         if hasattr(os, "SCHED_IDLE"):
             with contextlib.suppress(PermissionError):
                 os.sched_setscheduler(recorder.pid, os.SCHED_OTHER, os.sched_param(0))
         gateway.suspend()
         try:
-            wait_until(self._recorded_all, "the Recorder", PATIENCE_S)
+            wait_until(self._nobody_is_behind, "all records to be taken by everybody", PATIENCE_S)
         finally:
             gateway.resume()
 
-    def _recorded_all(self) -> bool:
+    def _nobody_is_behind(self) -> bool:
         parts = self.parts()
-        return bool(parts["recorder"]["records"] == parts["orderbook"]["tail"])
+        tail = parts["orderbook"]["tail"]
+        settled = [lane["tape_seq"] for lane in parts["order_manager"].get("lanes", [])]
+        return bool(parts["recorder"].get("records") == tail == min(settled, default=0))
 
     def strategy(self, name: str) -> dict[str, Any]:
         rows = self.parts()["strategy"].get("strategies", [])

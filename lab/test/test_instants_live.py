@@ -30,7 +30,7 @@ def test_a_run_can_be_looked_at_while_it_goes_and_when_it_has_ended(tmp_path: Pa
     settings = market(
         4,
         run={"duration_s": 0},
-        Gateway={"schedule": {"speed": 60}},
+        Gateway={"schedule": {"speed": 20}},
         Strategy={"strategies": [{**KINDS, "path": str(file)}, CROSSOVER]},
     )
     with living(tmp_path, **settings) as live:
@@ -41,9 +41,10 @@ def test_a_run_can_be_looked_at_while_it_goes_and_when_it_has_ended(tmp_path: Pa
         wait_until(lambda: live.strategy("kinds").get("reloads") == 1, "a reload")
         live.act(action="costs", strategy="kinds", slippage_bps=5)
         live.trades_on()
-        live.let_the_recorder_catch_up()
+        live.let_everybody_catch_up()
         going_on = instants(live.run, COUNT)
         (listed,) = list_runs(live.run.parent)
+        live.let_everybody_catch_up()
         assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
     assert (listed.state, listed.problem) == ("live", "")
     assert {"kinds", "crossover"} <= set(listed.strategies)

@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from lab import evaluate
+from lab.history import read_histories
+from lab.instants import instants
 from lab.replay import Replay, replay
 from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, Live, living, market
 from Recorder.run_files import NotARun
@@ -33,7 +35,7 @@ def hard_life(folder: Path, live_through: Callable[[Live, Path], None]) -> Path:
         live.trades_on()
         live_through(live, file)
         live.trades_on()
-        live.let_the_recorder_catch_up()
+        live.let_everybody_catch_up()
         assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
         return live.run
 
@@ -101,7 +103,7 @@ def test_a_strategy_that_did_not_come_back_live_holds_no_replay_up(tmp_path: Pat
     with living(tmp_path, **settings) as live:
         wait_until(lambda: live.strategy("stuck").get("restarts") == 1, "it is killed and started again")
         live.trades_on()
-        live.let_the_recorder_catch_up()
+        live.let_everybody_catch_up()
         assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
     result = replay(live.run)
     assert result.same, str(result)
@@ -160,6 +162,22 @@ def test_a_tape_that_begins_late_is_not_replayable_from_the_first_record(
     tape = (copy / "tape.bin").read_bytes()
     (copy / "tape.bin").write_bytes(tape[:HEADER_BYTES] + tape[HEADER_BYTES + RECORD_BYTES :])
     assert replay(copy).not_replayable.startswith("not replayable: from seq 0 ")
+
+
+def test_where_a_killed_order_manager_had_come_to_is_said(live_run: Path, tmp_path: Path) -> None:
+    assert replay(live_run).unsettled == ""
+    copy = copied(live_run, tmp_path)
+    journal = (copy / "journal.bin").read_bytes()
+    (copy / "journal.bin").write_bytes(journal[: len(journal) // 2])
+    status = json.loads((copy / "status.json").read_bytes())
+    status["parts"]["strategy"]["counters"]["lost at the end"] = 7
+    (copy / "status.json").write_text(json.dumps(status))
+    result = replay(copy)
+    assert result.same, "the requests are"
+    horizon = read_histories(copy).horizon
+    assert 0 < horizon < result.records
+    assert f"from seq {horizon} on the ledger had made nothing of it" in str(result)
+    assert result.unsettled in instants(copy, 10).note
 
 
 def test_an_evaluation_is_not_replayed(tmp_path: Path) -> None:

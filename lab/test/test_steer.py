@@ -216,9 +216,9 @@ def test_an_order_by_hand_is_worked_by_the_manual_lane_and_cancelled_like_a_stra
                     send(live.run, stranger)
             bought = send(live.run, action_of("order", [*place, "type=market"]))
             assert becomes("report", client_order_id=f"{bought.seq}.-1", status="Filled")["last_qty"] == 10
-        log = (tmp_path / "logs" / "order_manager.log").read_text()
-        assert f"Received Order {number}: BUY 10 OU @ " in log
-        live.let_the_recorder_catch_up()
+        log = tmp_path / "logs" / "order_manager.log"
+        wait_until(lambda: f"Received Order {number}: BUY 10 OU @ " in log.read_text(), "its line")
+        live.let_everybody_catch_up()
         assert live.process.stop() == 0
         trades = (live.run / "trades.csv").read_text().splitlines()
         assert [
