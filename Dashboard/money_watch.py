@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from Dashboard.curve import Curve
-from runtime.leaderboard import ranked
-from trading_lib.models import MANUAL, Account
+from runtime.leaderboard import is_own, ranked
+from trading_lib.models import Account
 from trading_lib.standing import Standing
 
 EVENTS_KEPT: Final = 2000  # order updates and fills, for who joins or was slow
@@ -274,12 +274,6 @@ class MoneyWatch:
         """The strategies, the best first: see `runtime.leaderboard`."""
         rated = [lane for lane in self.lanes.values() if "drawdown" in lane]
         return [place.strategy_id for place in ranked(rated)]
-
-
-def is_own(lane: Mapping[str, Any]) -> bool:
-    """Whether a lane is shown: `manual` only once it trades, be it without commission."""
-    traded = any(lane.get(name) for name in ("commission", "positions", "realized"))
-    return lane["strategy_id"] != MANUAL or traded
 
 
 def _sum_known(lanes: Sequence[Mapping[str, Any]], name: str) -> int | None:

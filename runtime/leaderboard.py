@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Final, NamedTuple
 
-MANUAL: Final = "manual"  # plain clients: no strategy, and only there when they trade
+from trading_lib.models import MANUAL
+
 HEADING: Final = f"{'':>3} {'strategy':<24} {'return':>10} {'drawdown':>10} {'Sharpe':>8} {'equity':>15}"
 UNDEFINED: Final = "–"
 
@@ -24,9 +25,15 @@ class Place(NamedTuple):
     equity: float
 
 
+def is_own(lane: Mapping[str, Any]) -> bool:
+    """Whether a lane is shown: `manual` only once it trades, be it without commission."""
+    traded = any(lane.get(name) for name in ("commission", "positions", "realized"))
+    return lane["strategy_id"] != MANUAL or traded
+
+
 def ranked(lanes: Sequence[Mapping[str, Any]]) -> list[Place]:
     """The best first; equal ones by their id."""
-    own = [lane for lane in lanes if lane["commission"] or lane["strategy_id"] != MANUAL]
+    own = [lane for lane in lanes if is_own(lane)]
     return [
         Place(rank, lane["strategy_id"], _growth(lane), lane["drawdown"], lane["sharpe"], lane["equity"])
         for rank, lane in enumerate(sorted(own, key=_merit), 1)

@@ -8,7 +8,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runtime.leaderboard import leaderboard, leaders
+from runtime.leaderboard import is_own, leaderboard, leaders
 from runtime.rates import Rates
 from runtime.strategy_lines import strategy_lines
 
@@ -82,7 +82,7 @@ def _starting_with(prefix: str, counters: dict[str, int]) -> int:
 def money(parts: dict[str, Any]) -> list[str]:
     """A line for each strategy that has traded; the plain clients' only then."""
     lanes = parts.get("order_manager", {}).get("lanes", [])
-    return [_money_line(lane) for lane in lanes if lane["commission"] or lane["strategy_id"] != "manual"]
+    return [_money_line(lane) for lane in lanes if is_own(lane)]
 
 
 def _money_line(lane: dict[str, Any]) -> str:
@@ -99,7 +99,7 @@ def _money_line(lane: dict[str, Any]) -> str:
 def equity(parts: dict[str, Any]) -> str:
     """The money of all strategies together, or nothing before there is any."""
     lanes = parts.get("order_manager", {}).get("lanes", [])
-    own = [lane for lane in lanes if lane["commission"] or lane["strategy_id"] != "manual"]
+    own = [lane for lane in lanes if is_own(lane)]
     return f"equity {sum(lane['equity'] for lane in own):,.2f}" if own else ""
 
 

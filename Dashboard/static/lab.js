@@ -101,7 +101,8 @@ function refreshWhy(shown) {
   for (const one of shown) for (const [reason, count] of Object.entries(one.why ?? {})) counts.set(reason, (counts.get(reason) ?? 0) + count);
   const reasons = [...counts].sort((a, b) => b[1] - a[1]).slice(0, REASONS);
   const box = document.getElementById("why");
-  if (!reasons.length) box.textContent = shown.some((one) => one.orders) ? "it trades" : shown.length ? "no reason given" : NONE;
+  const orders = shown.reduce((sum, one) => sum + (one.orders ?? 0), 0);
+  if (!reasons.length) box.textContent = orders ? `no reason given; ${quantity(orders)} orders so far` : shown.length ? "no reason given" : NONE;
   else box.replaceChildren(...reasons.flatMap(([reason, count]) => [reason, quantity(count)]).map((textContent) => make("span", { textContent })));
 }
 

@@ -44,9 +44,10 @@ def test_the_order_in_which_lanes_come_does_not_matter(lanes: list[dict[str, Any
 
 
 def test_plain_clients_take_part_only_when_they_trade() -> None:
-    manual = lane("manual", 1000) | {"commission": 0.0}
+    manual = lane("manual", 1000) | {"commission": 0.0, "realized": 0.0}
     assert [place.strategy_id for place in ranked([manual, lane("a", 1001)])] == ["a"]
-    assert len(ranked([lane("manual", 1000), lane("a", 1001)])) == 2
+    for traded in ({"commission": 0.1}, {"realized": -1.0}, {"positions": {"IBM": 1.0}}):
+        assert len(ranked([manual | traded, lane("a", 1001)])) == 2
 
 
 def test_one_strategy_alone_is_no_contest() -> None:
