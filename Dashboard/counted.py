@@ -94,6 +94,7 @@ REASONS: Final = {
     # of connections
     "disconnected: does not read": "its outbox was full",
     "disconnected: too slow": "its outbox was full",
+    "bytes not read at the end": "the OrderBook was told to stop before it had read the feed",
     "refused: too many clients": "all places were taken",
     "refused: too many listeners": "all places were taken: see Dashboard.max_streams for this server's",
     "refused: no descriptor left": "the system's limit on open files was reached",

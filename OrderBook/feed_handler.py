@@ -5,9 +5,12 @@ ignores it: then the news port is connected to as well, and the order of arrival
 session an operator's actions go the other way.
 """
 
+import fcntl
 import logging
 import socket
+import termios
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -207,6 +210,15 @@ class FeedHandler:
         return min((wait for wait in waits if wait), default=1.0)
 
     def close(self) -> None:
-        """Hang up."""
-        self._ticks.close()
-        self._news.close()
+        """Hang up, and count what has come and was not read."""
+        for link in (self._ticks, self._news):
+            if link.connection is not None and (unread := _unread(link.connection)):
+                self.counters["bytes not read at the end"] += unread
+            link.close()
+
+
+def _unread(connection: socket.socket) -> int:
+    """Bytes that the kernel holds for us."""
+    count = array("i", [0])
+    fcntl.ioctl(connection, termios.FIONREAD, count)
+    return count[0]

@@ -125,7 +125,7 @@ def serve(part: Part, config: Config) -> None:
         part.ready(
             f"tape of {tape.capacity:,} records in {section.shared_memory_name} ({how}), run {tape.run_id}"
         )
-        look_round_at = 0.0
+        look_round_at, feed = 0.0, handler.state
         while not part.stopping:
             # Between a batch and the next sleep nothing is done: a reader just woken may be waiting for the core.
             if not handler.settled or time.monotonic() >= look_round_at:
@@ -136,8 +136,12 @@ def serve(part: Part, config: Config) -> None:
                     rejections.next_second()
                     part.report(_status(order_book, handler, control))
                     _check_names(part, tape, book)
+                elif handler.state != feed:  # at its end whoever stops us stops the next part
+                    part.report(_status(order_book, handler, control))
+                feed = handler.state
             if not handler.follow(wait):
                 loop.run_once(wait)
+        handler.close()
         part.report(_status(order_book, handler, control))
 
 

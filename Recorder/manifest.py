@@ -33,6 +33,7 @@ from runtime.versions import Version
 
 NAME: Final = "manifest.json"
 EVALUATION: Final = "evaluation"  # a key of what an evaluation wrote: nothing of it is unfinished
+AT_WORK: Final = ("running", "left")  # states of a strategy that took records up to its end
 HAS_LANES: Final = ("strategy", "order_manager")  # parts that must come to the tape's end
 LIBRARIES: Final = ("numpy", "numba", "msgspec", "pandas")
 
@@ -159,8 +160,19 @@ def why_not(counts: Counts, rows: LedgerRows | None, stopped: str, end: Mapping[
     return found
 
 
-def end_reasons(status: Mapping[str, Any]) -> dict[str, int]:
-    """What the last status of a system counted that keeps its run from being comparable."""
+def not_taken(status: Mapping[str, Any], records: int) -> int:
+    """How many of a tape's records strategies had not taken when they were stopped, for the last status of a run.
+
+    They were late, or the OrderBook was: what it appends behind a strategy's end nobody has seen.
+    """
+    strategy = status.get("parts", {}).get("strategy", {})
+    at_work = [row for row in strategy.get("strategies", []) if row.get("state") in AT_WORK]
+    behind: int = sum(max(0, records - row["cursor"]) for row in at_work if "cursor" in row)
+    return max(behind, int(strategy.get("not_drained", 0)))
+
+
+def end_reasons(status: Mapping[str, Any], records: int) -> dict[str, int]:
+    """What the last status of a system counted that keeps its run, of so many records, from being comparable."""
     parts = status.get("parts", {})
     book, strategy = parts.get("orderbook", {}), parts.get("strategy", {})
     restarts = {f"restarts of the {name}": part.get("restarts", 0) for name, part in parts.items()}
@@ -171,7 +183,7 @@ def end_reasons(status: Mapping[str, Any]) -> dict[str, int]:
         "late records": book.get("late", 0),
         "records missed by the Strategy": strategy.get("missed", 0),
         "errors of the strategy": strategy.get("errors", 0),
-        "records that strategies had not taken at the end": strategy.get("not_drained", 0),
+        "records that strategies had not taken at the end": not_taken(status, records),
         "requests lost at the end": strategy.get("counters", {}).get("lost at the end", 0),
         **{f"the {name} was killed at the end": 1 for name in killed},
         **restarts,

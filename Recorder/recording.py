@@ -122,7 +122,8 @@ class Recording:
 
     def note_end(self, status: dict[str, Any]) -> None:
         """The system's last status: what only its parts have counted."""
-        self._end = {what: count for what, count in manifest.end_reasons(status).items() if count}
+        reasons = manifest.end_reasons(status, self.tape.next_seq)
+        self._end = {what: count for what, count in reasons.items() if count}
 
     # ---------------------------------------------------------------------------------------- following
 

@@ -118,7 +118,7 @@ class Replay:
         if strange:
             raise NotARun(f"{self._folder}: {', '.join(strange)} traded, and is not in config.json")
         actions = read_actions(self._folder / "control.jsonl")
-        clean = bool(known.get("ended")) and _saw_everything(self._folder)
+        clean = bool(known.get("ended")) and _saw_everything(self._folder, known["last_seq"] + 1)
         return [
             Rehearsal(
                 self._folder,
@@ -213,7 +213,7 @@ def room(stops: Sequence[int], done: int) -> int:
     return min(WATCHED, stops[following] + 1 - done) if following < len(stops) else WATCHED
 
 
-def _saw_everything(folder: Path) -> bool:
+def _saw_everything(folder: Path, records: int) -> bool:
     """Whether the Strategy had read the whole tape, and said all it had to say, when the run ended."""
     try:
         status = msgspec.json.decode((folder / STATUS).read_bytes(), type=dict[str, Any])
@@ -222,4 +222,5 @@ def _saw_everything(folder: Path) -> bool:
     strategy = status.get("parts", {}).get("strategy", {})
     if strategy.get("state") in ("killed", "failed"):  # its last counts are of before
         return False
-    return not strategy.get("not_drained") and not strategy.get("counters", {}).get("lost at the end")
+    lost = strategy.get("counters", {}).get("lost at the end")
+    return not lost and not manifest.not_taken(status, records)

@@ -38,6 +38,7 @@ STOP_SHARES: Final = {  # of 2 s
     "dashboard": 0.3,
     "keep_awake": 0.1,
 }
+FED: Final = ("session", "plain")  # what the OrderBook calls a feed that stands
 SCRIPTS: Final = {
     "orderbook": "OrderBook/run.py",
     "order_manager": "OrderManager/run.py",
@@ -266,6 +267,8 @@ class Supervisor:
             child = self.children.get(name)
             if child is None:
                 continue
+            if name == "strategy":
+                self._let_the_feed_run_dry(began + ends_at - share)
             child.hurry()
             child.signal(signal.SIGTERM)
             asked_at, deadline = time.monotonic(), began + ends_at
@@ -282,6 +285,14 @@ class Supervisor:
                     deadline = float("inf")
             if child.state not in (State.FAILED, State.KILLED):
                 child.state = State.STOPPED
+
+    def _let_the_feed_run_dry(self, deadline: float) -> None:
+        """What the Gateway has sent is to be on the tape before anybody is told to take what is there."""
+        book, interrupts = self.children["orderbook"], self.interrupts
+        while book.pid is not None and book.status.get("feed") in FED and time.monotonic() < deadline:
+            self._loop.run_once(0.005)
+            if self.interrupts > max(interrupts, 1):
+                return
 
     def _force(self) -> None:
         self._tell("interrupted again: killing everything")

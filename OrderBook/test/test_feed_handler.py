@@ -314,3 +314,18 @@ def test_closing_hangs_up_and_forgets_its_sockets(stage: Stage) -> None:
     assert stage.ticks.hung_up()
     assert stage.news.hung_up()
     assert stage.handler.state == "connecting"
+    assert stage.counters["bytes not read at the end"] == 0
+
+
+def test_what_has_come_and_was_not_read_when_closing_is_counted(stage: Stage) -> None:
+    stage.greet()
+    stage.ticks.send("x" * 1000)
+    stage.ticks.hang_up()
+    connection = stage.handler._ticks.connection
+    assert connection is not None
+    connection.setblocking(True)
+    assert len(connection.recv(2000, socket.MSG_PEEK | socket.MSG_WAITALL)) == 1000, (
+        "it is there, and then no more"
+    )
+    stage.handler.close()
+    assert stage.counters["bytes not read at the end"] == 1000

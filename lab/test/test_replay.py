@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, Live, living, market
 from Recorder.run_files import NotARun
 from Recorder.tape_file import HEADER_BYTES, RECORD_BYTES
 from runtime.versions import PARAMS, kept_params
+from shared_memory_utils import MarketView
 from testing.harness import ROOT, wait_until
 
 
@@ -108,6 +110,30 @@ def test_a_strategy_that_did_not_come_back_live_holds_no_replay_up(tmp_path: Pat
     result = replay(live.run)
     assert result.same, str(result)
     assert result.orders["stuck"] > 50
+
+
+def test_records_that_come_behind_a_strategys_end_are_said_and_expected_of_nobody(tmp_path: Path) -> None:
+    settings = market(4, run={"duration_s": 0}, Gateway={"schedule": {"speed": 20}})
+    with living(tmp_path, **settings) as live:
+        live.trades_on()
+        book, strategy = live.child("OrderBook/run.py"), live.child("Strategy/run.py")
+        order_manager = live.child("OrderManager/run.py")
+        with closing(MarketView(live.tree["OrderBook"]["shared_memory_name"])) as source:
+            book.suspend()
+            sent = live.parts()["gateway"]["ticks"]
+            wait_until(lambda: live.parts()["gateway"]["ticks"] > sent + 100, "ticks on their way")
+            order_manager.suspend()  # who is waited for
+            live.process.popen.send_signal(signal.SIGINT)
+            wait_until(lambda: not strategy.is_running(), "the Strategy's end")
+            tail = source.tape.tail
+            book.resume()
+            wait_until(lambda: source.tape.tail > tail, "records behind it")
+            order_manager.resume()
+            assert live.process.popen.wait(PATIENCE_S) == 0, live.process.output
+    result = replay(live.run)
+    assert result.same, str(result)
+    reasons = json.loads((live.run / "manifest.json").read_text())["why_not"]
+    assert any("records that strategies had not taken at the end" in reason for reason in reasons), reasons
 
 
 @pytest.mark.chaos

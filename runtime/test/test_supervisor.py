@@ -185,6 +185,46 @@ def test_who_is_dead_is_not_killed_again(house: Build, monkeypatch: pytest.Monke
     assert built.child("strategy").asked_kills == 1
 
 
+FED = """
+import json, os, socket, time
+link = socket.socket(fileno=int(os.environ["ALGOSIM_LINK_FD"]))
+def feed(state): link.send(json.dumps({{"status": {{"feed": state}}}}).encode() + b"\\n")
+feed("session")
+link.send(b'{{"ready": "here"}}\\n')
+while {ends} and not os.path.exists({folder!r} + "/gateway"): time.sleep(0.01)
+if {ends}:
+    time.sleep(0.1)  # it reads what was on its way
+    open({folder!r} + "/orderbook", "w").close()
+    feed("connecting")
+link.recv(1)
+"""
+LEAVES_A_NOTE = """
+import os, signal, socket
+link = socket.socket(fileno=int(os.environ["ALGOSIM_LINK_FD"]))
+def leave(*_):
+    with open({folder!r} + "/" + {name!r}, "w") as note: note.write(" ".join(os.listdir({folder!r})))
+    os._exit(0)
+signal.signal(signal.SIGTERM, leave)
+link.send(b'{{"ready": "here"}}\\n')
+while True: signal.pause()
+"""
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_what_is_on_its_way_from_the_gateway_is_waited_for_but_not_for_ever(
+    house: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setitem(supervisor_module.STOP_SHARES, "gateway", 20.0 if ends else 0.1)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    gateway, strategy = (LEAVES_A_NOTE.format(folder=str(notes), name=n) for n in ("gateway", "strategy"))
+    built = house(gateway=gateway, strategy=strategy, orderbook=FED.format(folder=str(notes), ends=ends))
+    assert built.run(lambda: built.until("gateway", State.READY)) == 0
+    seen = (notes / "strategy").read_text().split()
+    assert ("orderbook" in seen) is ends
+    assert "gateway" in seen or not ends
+
+
 # ------------------------------------------------------------------------------------------ the dashboard
 
 
