@@ -4,8 +4,8 @@ import signal
 from pathlib import Path
 
 from lab.like import end_of, evaluate_like
-from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, differing, manifest, market
-from testing.harness import running, system_config, wait_until, write_config
+from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, differing, living, manifest, market
+from testing.harness import wait_until
 
 
 def test_a_run_stopped_by_hand_is_evaluated_up_to_its_last_record(tmp_path: Path) -> None:
@@ -15,11 +15,11 @@ def test_a_run_stopped_by_hand_is_evaluated_up_to_its_last_record(tmp_path: Path
     settings = market(
         8, run={"duration_s": 0}, Strategy={"strategies": [{**KINDS, "path": str(file)}, CROSSOVER]}
     )
-    tree = system_config(tmp_path, **settings)
-    with running(["main.py", str(write_config(tmp_path, tree))], tmp_path) as process:
+    with living(tmp_path, **settings) as live:
         wait_until(lambda: any(p.stat().st_size > 5000 for p in tmp_path.glob("runs/*/trades.csv")), "fills")
-        assert process.stop(signal.SIGINT, PATIENCE_S) == 0, process.output
-    (run,) = tmp_path.glob("runs/*")
+        live.let_everybody_catch_up()
+        assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
+    run = live.run
     assert manifest(run)["why_not"] == []
     file.write_text("def on_tick(ctx, tick): pass\n")  # what has become of the file does not count
 
