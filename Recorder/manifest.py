@@ -173,6 +173,8 @@ def not_taken(status: Mapping[str, Any], records: int) -> int:
 
 def end_reasons(status: Mapping[str, Any], records: int) -> dict[str, int]:
     """What the last status of a system counted that keeps its run, of so many records, from being comparable."""
+    if not status:
+        return {"no last status of main.py": 1}  # killed: who knows what the parts had come to
     parts = status.get("parts", {})
     book, strategy = parts.get("orderbook", {}), parts.get("strategy", {})
     restarts = {f"restarts of the {name}": part.get("restarts", 0) for name, part in parts.items()}

@@ -310,6 +310,8 @@ def test_kills_of_recorder_and_order_manager_leave_the_files_of_a_run_without(
         assert (live.run / name).read_bytes() == (again / name).read_bytes(), name
     assert live.manifest()["tape"] == "complete"
     assert "restarts of the OrderManager: 1" in live.manifest()["why_not"]
+    reasons = json.loads((again / "manifest.json").read_bytes())["why_not"]
+    assert "no last status of main.py: 1" in reasons, "nobody knows what strategies had come to"
 
 
 def test_a_recorder_that_keeps_dying_is_done_without_and_the_run_goes_on(tmp_path: Path) -> None:
