@@ -19,7 +19,8 @@ from OrderManager.lane_desk import LaneDesk
 from OrderManager.server import Connection
 from OrderManager.syncer import Syncer
 
-LULL: Final = 2.0  # without a request for so many times what an fdatasync takes …
+LULL_S: Final = 0.0025  # without a request for so long, so that the next will not find us at the disk …
+LULL: Final = 2.0  # … and for so many times what an fdatasync takes …
 FEW: Final = 16  # … and then with no more than so many, one here holds hardly anybody up, and is told sooner
 
 Publish = Callable[[int, records.JournalRecord], None]
@@ -68,7 +69,7 @@ class Scribe:
     def add_urgent(self, record: records.JournalRecord) -> None:
         """The same for what somebody waits for an acknowledgement of."""
         if not self._urgent:
-            self._lull = self._clock() - self._committed_at > LULL * self._sync_s
+            self._lull = self._clock() - self._committed_at > max(LULL_S, LULL * self._sync_s)
         self._urgent += 1
         self.add(record)
 

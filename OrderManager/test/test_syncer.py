@@ -14,7 +14,7 @@ from OrderManager import records
 from OrderManager import syncer as syncer_module
 from OrderManager.journal import Journal, JournalError
 from OrderManager.ledger import Ledger
-from OrderManager.scribe import FEW, LULL, Scribe
+from OrderManager.scribe import FEW, LULL, LULL_S, Scribe
 from OrderManager.syncer import Syncer
 from OrderManager.test.ledger_room import LOG, Client, Room, Tape, order, tape
 from runtime.loop import EventLoop
@@ -158,7 +158,7 @@ def test_however_slow_the_disk_is_only_the_first_fdatasync_after_a_lull_is_waite
     for count in (1, 1, 100, 1):
         orders_come(count)
     assert counters == {"fdatasync": 1, "fdatasync in the thread": 3}
-    lull = LULL * disk_s * 1.01
+    lull = max(LULL_S, LULL * disk_s) * 1.01
     now[0] += lull
     orders_come(FEW)
     assert counters["fdatasync"] == 2
@@ -184,7 +184,7 @@ def test_one_slow_fdatasync_does_not_send_every_later_one_to_the_thread(
     scribe = Scribe(journal, syncer, lambda *_: None, counters, lambda: now[0])
 
     def order_comes() -> None:
-        now[0] += 0.001
+        now[0] += LULL_S * 1.01
         scribe.add_urgent(records.Horizon(1))
         scribe.commit(())
         wait_until(lambda: syncer.finished() or not syncer.busy)
