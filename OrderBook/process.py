@@ -136,12 +136,12 @@ def serve(part: Part, config: Config) -> None:
                     rejections.next_second()
                     part.report(_status(order_book, handler, control))
                     _check_names(part, tape, book)
-                elif handler.state != feed:  # at its end whoever stops us stops the next part
+                elif handler.state != feed:  # main.py, when it stops, waits for the feed's end
                     part.report(_status(order_book, handler, control))
                 feed = handler.state
             if not handler.follow(wait):
                 loop.run_once(wait)
-        handler.close()
+        handler.close()  # it counts what nobody will read
         part.report(_status(order_book, handler, control))
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from runtime.child import ONE_THREAD
 from runtime.loop import READ, WRITE, Backoff, EventLoop
+from runtime.part import ONE_THREAD
 from Strategy.channel import Channel, ChannelClosed
 from Strategy.messages import Exited, Fork, Forked, FromWorker, FromZygote
 from Strategy.pulse import Pulse, make_pulse

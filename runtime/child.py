@@ -17,7 +17,7 @@ import psutil
 
 from config import is_override
 from runtime.loop import EventLoop
-from runtime.part import LINK_FD, RUN_ID
+from runtime.part import LINK_FD, ONE_THREAD, RUN_ID
 
 CRASH_LIMIT: Final = 5  # crashes in a row …
 CRASH_WINDOW_S: Final = 30.0  # … each within so long of the start before it: then it keeps dying
@@ -27,9 +27,6 @@ LONGEST_DELAY_S: Final = 2.0
 MAX_LINE: Final = 1 << 20  # bytes: a longer line is not a status, and of output it is shown in pieces
 READ_BYTES: Final = 1 << 16
 MAX_BELOW: Final = 256  # processes of a part that are looked at
-ONE_THREAD: Final = dict.fromkeys(
-    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)  # else NumPy starts, in each process, a thread for each processor that has nothing to do here
 
 
 class State(StrEnum):

@@ -41,6 +41,9 @@ EXIT_CONFIG: Final = 78  # EX_CONFIG of sysexits.h: starting again will not help
 
 LINK_FD: Final = "ALGOSIM_LINK_FD"
 RUN_ID: Final = "ALGOSIM_RUN_ID"
+ONE_THREAD: Final = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)  # else NumPy starts, in each process, a thread for each processor with nothing to do
 STATUS_PERIOD_S: Final = 1.0
 DESCRIPTORS: Final = 4096  # two ports of at most 1,000 clients each, and what else a part opens
 _PR_SET_PDEATHSIG: Final = 1

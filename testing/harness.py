@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.child import ONE_THREAD
+from runtime.part import ONE_THREAD
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PATIENCE_S: Final = 30.0  # far beyond anything that works; a loaded machine is slow, not wrong

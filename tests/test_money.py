@@ -179,6 +179,7 @@ def test_an_order_manager_that_was_killed_goes_on_where_it_was(tmp_path: Path) -
         wait_until(lambda: filled(live, 50), "fills")
         live.child("OrderManager/run.py").kill()
         live.process.wait_for("recovered")
+        wait_until(lambda: live.status()["order_manager"]["restarts"] == 1, "its restart to be counted")
         before = live.outcomes().get("Filled", 0)
         wait_until(lambda: filled(live, before), "fills after it")
         agreed(live)

@@ -68,7 +68,7 @@ def warm(name: str, announce: Callable[[str], None], call: Callable[[], object])
     """Run `call` so that its kernels are compiled; `announce` first if this is the one time it takes long.
 
     Kernels of this process can have no linear algebra any more: for that, Numba would import SciPy where it is
-    installed, and be twice as long about its start.
+    installed, a third of the time that it takes to start.
     """
     marker = cache_dir() / f"{name}.warm"
     if not marker.exists():

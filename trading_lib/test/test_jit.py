@@ -1,12 +1,12 @@
 """What warming kernels does to the process, and does not."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from testing.harness import ROOT
+from trading_lib.jit import compiled
 
 pytest.importorskip("scipy")
 WARM: str = """
@@ -21,7 +21,7 @@ print(scipy.stats.norm.cdf(0.0))
 """
 
 
-@pytest.mark.skipif(bool(os.environ.get("ALGOSIM_PURE_PYTHON")), reason="nothing is compiled here")
+@pytest.mark.skipif(not compiled(), reason="there are no kernels in plain Python")
 @pytest.mark.parametrize("before", ["", "import scipy"])
 def test_warming_kernels_imports_no_linear_algebra_and_leaves_scipy_usable(before: str) -> None:
     done = subprocess.run(
