@@ -1,4 +1,4 @@
-"""The dashboard's process: a web server beside a run, at the lowest priority, in nobody's way."""
+"""The dashboard's process: a web server beside a run, nicer than the parts of the stream."""
 
 import asyncio
 import contextlib

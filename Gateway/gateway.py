@@ -14,7 +14,8 @@ from Gateway.source import make_provider
 from Gateway.steering import Refused, Request, Steering
 from Gateway.stream import Client, StreamServer
 from runtime.loop import EventLoop
-from runtime.part import CannotStart, Part, precise_timers
+from runtime.part import CannotStart, Part
+from runtime.scheduling import precise_timers, short_turns
 from trading_lib import wire
 from trading_lib.control_wire import encode_refusal
 from trading_lib.histogram import Histogram
@@ -267,6 +268,7 @@ class Gateway:
 def serve(part: Part, config: Config) -> None:
     """Run the Gateway until it is told to stop."""
     precise_timers()
+    short_turns(part.name)
     try:
         source, file = make_provider(config)
     except DataError as fault:

@@ -15,6 +15,7 @@ from OrderBook.steered import Steered, done
 from runtime.loop import EventLoop
 from runtime.part import EXIT_FAILED, CannotStart, Part
 from runtime.run_folder import open_run_folder, read_token
+from runtime.scheduling import short_turns
 from shared_memory_utils import SegmentError, SegmentMissing, SharedPriceBook, TapeWriter, unlink_all
 from trading_lib import wire
 from trading_lib.control import parse_market_actions
@@ -106,6 +107,7 @@ def serve(part: Part, config: Config) -> None:
     """Run the OrderBook until it is told to stop."""
     section = config.OrderBook
     warm_kernels(part.log.warning)
+    short_turns(part.name)
     try:
         tape, book = open_segments(section, config.symbols, part.run_id)
     except SegmentError as fault:

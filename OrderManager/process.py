@@ -28,6 +28,7 @@ from runtime.lanes import make_lane
 from runtime.loop import EventLoop
 from runtime.part import CannotStart, Part
 from runtime.run_folder import open_run_folder
+from runtime.scheduling import short_turns
 from shared_memory_utils import SegmentError
 from trading_lib.histogram import Histogram
 from trading_lib.lane import Lane
@@ -300,6 +301,7 @@ def _counted(counters: Counter[str]) -> str:
 def serve(part: Part, config: Config) -> None:
     """Run the OrderManager until it is told to stop."""
     section = config.OrderManager
+    short_turns(part.name)
     loop = EventLoop()
     part.watch(loop)
     office = Office(

@@ -22,7 +22,8 @@ import msgspec
 
 from config import Config, StrategyEntry
 from runtime.lanes import make_lane
-from runtime.part import die_with_parent, precise_timers
+from runtime.part import die_with_parent
+from runtime.scheduling import precise_timers, short_turns
 from shared_memory_utils import BellPage, SharedPriceBook, TapeReader
 from Strategy import sandbox
 from Strategy.channel import Channel, ChannelClosed
@@ -287,6 +288,7 @@ def run_worker(order: Fork, descriptors: Sequence[int]) -> NoReturn:
     channel_fd, output_fd, bell_fd, pulse_fd = descriptors
     die_with_parent()
     precise_timers()
+    short_turns("worker")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # of a terminal, to all: the parent says when to go
     devnull = os.open(os.devnull, os.O_RDWR)

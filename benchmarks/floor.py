@@ -22,7 +22,7 @@ from typing import Final
 
 from benchmarks import zmq_pipeline
 from benchmarks.machine import load
-from runtime.part import precise_timers
+from runtime.scheduling import precise_timers, short_turns
 from shared_memory_utils import PAGE, BellPage
 from trading_lib.histogram import Histogram
 
@@ -43,6 +43,7 @@ def _connected() -> tuple[socket.socket, socket.socket]:
 
 
 def _book(feed: socket.socket, bell_fd: int, page_fd: int) -> None:
+    short_turns("orderbook")
     bell, page = BellPage(bell_fd, 0), mmap.mmap(page_fd, PAGE)
     due = bytes(8)
     while due != END:
@@ -52,6 +53,7 @@ def _book(feed: socket.socket, bell_fd: int, page_fd: int) -> None:
 
 
 def _strategy(bell_fd: int, page_fd: int, orders: socket.socket) -> None:
+    short_turns("worker")
     bell, page = BellPage(bell_fd, 0), mmap.mmap(page_fd, PAGE)
     due = bytes(8)
 
@@ -66,6 +68,7 @@ def _strategy(bell_fd: int, page_fd: int, orders: socket.socket) -> None:
 
 
 def _order_manager(orders: socket.socket, answer: Connection, warm_until: int) -> None:
+    short_turns("order_manager")
     found = Histogram()
     while True:
         data = orders.recv(64)
@@ -99,6 +102,7 @@ def run(rate: float, seconds: float) -> Histogram:
     for end in (book, orders, manager):
         end.close()
     precise_timers()
+    short_turns("gateway")
     for number in range(round((seconds + WARM_S) * rate)):
         due = start + round(number * 1e9 / rate)
         if (rest := due - time.time_ns() - SPIN_NS) > 0:

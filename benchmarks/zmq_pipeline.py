@@ -56,7 +56,7 @@ if __name__ == "__main__":
 from benchmarks.system import Failed, Usage, usage
 from Gateway.providers import RandomWalkProvider
 from Gateway.providers.provider import take
-from runtime.part import precise_timers
+from runtime.scheduling import precise_timers, short_turns
 from testing.harness import free_port
 from trading_lib.histogram import Histogram
 from trading_lib.indicators import SMA
@@ -325,6 +325,7 @@ def main(role: str, text: str) -> None:
         work |= {"strategy": zmq_work.strategy, "order_manager": zmq_work.order_manager}
     else:
         work |= {"strategy": strategy, "order_manager": order_manager}
+    short_turns({"book": "orderbook", "strategy": "worker"}.get(role, role))  # as ours
     gc.collect()
     gc.freeze()  # as our parts do when they are ready: no collection goes through what was imported
     found = work[role](options)

@@ -21,6 +21,7 @@ if __name__ == "__main__":
 from config import Config
 from runtime.loop import Backoff
 from runtime.part import CannotStart, Part, die_with_parent, run_part
+from runtime.scheduling import in_nobodys_way
 from shared_memory_utils import SegmentError, TapeReader
 
 LINGER_S: Final = 0.02  # without a tick for so long, sleep
@@ -94,7 +95,7 @@ def _start(cpu: int, name: str) -> int:
     try:
         die_with_parent()
         os.sched_setaffinity(0, {cpu})
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        in_nobodys_way()
         while True:
             _wait_awake(name)
             time.sleep(SEARCH_S)

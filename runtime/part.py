@@ -47,7 +47,6 @@ ONE_THREAD: Final = dict.fromkeys(
 STATUS_PERIOD_S: Final = 1.0
 DESCRIPTORS: Final = 4096  # two ports of at most 1,000 clients each, and what else a part opens
 _PR_SET_PDEATHSIG: Final = 1
-_PR_SET_TIMERSLACK: Final = 29
 
 
 class CannotStart(Exception):
@@ -232,9 +231,3 @@ def die_with_parent() -> None:
     """Have the kernel kill this process when the one that started it dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def precise_timers() -> None:
-    """Let this process's sleeps end within microseconds: Linux adds 50 µs of slack to each by default."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
