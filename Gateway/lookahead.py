@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from Gateway.providers.provider import Batch, Provider, made, revised
+from Gateway.providers.provider import Batch, Provider, concatenate, made, revised
 from trading_lib.models import Kind
 
 BUFFERED: Final = 4096  # records read ahead from the provider
@@ -16,7 +16,12 @@ class Lookahead:
 
     def __init__(self, source: Provider) -> None:
         self._source = source
-        self._hold(source.read(BUFFERED))
+        self._wanted = 0  # ticks, when some were last taken by their number
+        self._begin()
+
+    def _begin(self) -> None:
+        self._hold(self._source.read(BUFFERED))
+        self._exhausted = self._batch.size == 0
 
     def _hold(self, batch: Batch) -> None:
         self._batch = batch
@@ -24,21 +29,31 @@ class Lookahead:
         self._tick_positions = np.flatnonzero(self._batch.kinds == Kind.TICK)
 
     def _read_on(self) -> None:
-        """Read on when the buffer is used up; only when more is asked for: after its last records have left."""
-        if self._at == self._batch.size and self._batch.size:
-            self._hold(self._source.read(BUFFERED))
+        """Read on when too little is left for as many ticks as were taken last, or nothing.
+
+        It may take long, so it is done when more is asked for: after the last records have left.
+        """
+        while not self._exhausted:
+            left = self._batch.slice(self._at, self._batch.size)
+            ticks_left = self._tick_positions.shape[0] - self._ticks_taken
+            if left.size >= BUFFERED or (left.size and ticks_left >= self._wanted):
+                break
+            batch = self._source.read(BUFFERED)
+            self._exhausted = batch.size == 0
+            self._hold(concatenate([left, batch]) if left.size else batch)
 
     @property
     def ended(self) -> bool:
         """Whether there is no more."""
         self._read_on()
-        return self._batch.size == 0
+        return self._at == self._batch.size
 
     def take_ticks(self, count: int) -> tuple[Batch, int]:
         """Up to `count` ticks with the records that stand around them, and how many ticks they are.
 
         What follows the last tick goes with it. May be fewer than asked for: ask again, unless `ended`.
         """
+        self._wanted = count
         self._read_on()
         last = self._ticks_taken + count
         positions = self._tick_positions
@@ -74,7 +89,7 @@ class Lookahead:
     def restart(self, seed: int | None) -> None:
         """Begin anew, with another seed or the one it has; what was read ahead is forgotten."""
         self._source.restart(seed)
-        self._hold(self._source.read(BUFFERED))
+        self._begin()
 
     def set_schedule(self, dt_ms: float, *, random_arrivals: bool) -> None:
         """Begin anew with other arrivals. Raises ValueError; then nothing has changed."""

@@ -20,7 +20,7 @@ from trading_lib.models import NS_PER_S
 from trading_lib.simulation import Arrivals, Model, Parameters, State, fixed, make_models, poisson
 from trading_lib.simulation.generators import named_generator
 
-HISTORY: Final = 1 << 15  # records that can be revised: the Gateway and each wrapper read up to 4,096 ahead
+HISTORY: Final = 1 << 15  # records that can be revised: a wrapper reads up to 4,096 ahead, the Gateway 8,191
 _BLOCK_TICKS: Final = 8192  # made at once: the fewer the more even, the more the cheaper
 _BLOCK_ROUNDS: Final = (32, 4096)
 _END_NS: Final = 2**63 - 2**33  # event time ends here, some seconds before int64 ns do

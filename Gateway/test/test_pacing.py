@@ -133,9 +133,27 @@ def test_at_any_rate_no_burst_is_empty_and_bursts_are_in_order(rate: float, coun
 def test_a_burst_longer_than_what_is_read_ahead_comes_in_pieces_due_at_the_same_instant() -> None:
     pacer = TicksPerSecond(Endless(), 10_000_000)
     pacer.start(START)
-    bursts = [pacer.take(START) for _ in range(6)]
-    assert dues(bursts)[:3] == [(4096, 0), (4096, 0), (10_000 - 8192, 0)]
-    assert [burst.due - START for burst in bursts[3:]] == [MS] * 3
+    bursts = [pacer.take(START) for _ in range(20)]
+    assert max(burst.batch.size for burst in bursts) < 2 * BUFFERED
+    for instant in (START, START + MS, START + 2 * MS):
+        assert sum(burst.batch.size for burst in bursts if burst.due == instant) == 10_000
+
+
+def test_a_burst_is_whole_wherever_a_read_of_the_source_ends() -> None:
+    pacer = TicksPerSecond(Script(ticks_at(*range(1000)), by=7), 10_000)
+    pacer.start(START)
+    assert dues(on_time(pacer)) == [(10, number * MS) for number in range(100)]
+
+
+def test_the_source_is_read_on_before_a_burst_of_the_same_size_would_be_cut_short() -> None:
+    source = Script(ticks_at(*range(20)), by=5)
+    records = Lookahead(source)
+    assert records.take_ticks(3)[1] == 3
+    assert source.reads == 1
+    assert not records.ended
+    assert source.reads == 2
+    assert records.take_ticks(3)[1] == 3
+    assert source.reads == 2
 
 
 def test_news_and_marks_go_with_the_tick_before_them() -> None:
