@@ -29,6 +29,7 @@ from OrderManager.journal_format import (
 
 SHORT_LOOK: Final = 1 << 12  # bytes read at the tail, where usually nothing or little is new …
 LONG_LOOK: Final = 1 << 18  # … and where there is more; a longer record is read at its own length
+USUAL: Final = 256  # bytes a record at most, as a rule: who wants few need not look far
 
 
 class JournalError(Exception):
@@ -107,9 +108,10 @@ class Scanner:
 
     def take(self, limit: int) -> list[bytes]:
         """Up to `limit` payloads from `place` on, which moves behind them; `stop` says why not more."""
-        data = self.bytes_at(self.place.offset, self._look)
+        look = min(self._look, max(SHORT_LOOK, limit * USUAL))
+        data = self.bytes_at(self.place.offset, look)
         payloads, place, self.stop = parse(data, self.place, limit)
-        if self.stop is Stop.SHORT and not payloads and len(data) == self._look:
+        if self.stop is Stop.SHORT and not payloads and len(data) == look:
             length, _ = HEAD.unpack_from(data)
             data = self.bytes_at(self.place.offset, max(HEAD.size + length, LONG_LOOK))
             payloads, place, self.stop = parse(data, self.place, limit)

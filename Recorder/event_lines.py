@@ -14,18 +14,13 @@ From `report` on they are what the event stream says, too: `OrderManager.records
 `tape_seq` they come in this order, then by strategy.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from OrderManager import records
-from Recorder.tape_file import Records
-from trading_lib.models import Kind
 
 _RANKS: Final = {"report": 1, "account": 2, "order": 3, "cancel": 3, "note": 4, "recovered": 5}
-_TICK, _NEWS = int(Kind.TICK), int(Kind.NEWS)
-_MARKS: Final = {int(kind): kind.name.lower() for kind in Kind}
 _CLOCKED: Final = ("wall", "sent_wall", "number")
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -39,23 +34,6 @@ class Event(NamedTuple):
     number: int  # of its journal record, or of the one that made it count
     place: int  # among those that one record made count
     line: bytes
-
-
-def tape_lines(tape: Records, names: Sequence[str]) -> list[bytes]:
-    """A line for each record; `names[slot]` is a symbol."""
-    rows = zip(*(tape[name].tolist() for name in ("seq", "ts", "value", "slot", "kind")), strict=True)
-    return [
-        f'{{"tape_seq":{seq},"type":"tick","ts":"{ts}","symbol":"{names[slot]}","price":{value!r}}}\n'.encode()
-        if kind == _TICK
-        else _mark(seq, ts, value, slot, kind, names)
-        for seq, ts, value, slot, kind in rows
-    ]
-
-
-def _mark(seq: int, ts: int, value: float, slot: int, kind: int, names: Sequence[str]) -> bytes:
-    line: dict[str, Any] = {"tape_seq": seq, "type": _MARKS.get(kind, str(kind)), "ts": str(ts)}
-    line |= {"symbol": names[slot], "sentiment": int(value)} if kind == _NEWS else {"value": value}
-    return _encode(line) + b"\n"
 
 
 def event_of(record: records.JournalRecord, number: int, place: int, horizon: int) -> Event | None:

@@ -5,17 +5,19 @@ behind it. Where the ledger says nothing for long, or not at all, the tape goes 
 comes too late is written where the file ends, and counted.
 """
 
-import heapq
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from OrderManager import records
-from Recorder.event_lines import Event, event_of, tape_lines
+from Recorder.event_lines import Event, event_of
 from Recorder.tape_file import Records, TapeCursor
+from Recorder.tape_text import TapeText
 from Recorder.writers import Place, Rolling
 from trading_lib.models import Kind
 
@@ -44,7 +46,8 @@ class EventLog:
         self._file.rewind(state.place)
         self._tape = TapeCursor(folder, state.next_seq)
         self._ticks = ticks
-        self._waiting: list[Event] = []  # a heap
+        self._text = TapeText()
+        self._waiting: list[Event] = []  # in order, but for what came since the last step
         self._late: list[Event] = []
         self.next_seq = state.next_seq
         self.late = state.late
@@ -72,17 +75,18 @@ class EventLog:
         if event is None:
             return
         if event.seq >= self.next_seq:
-            heapq.heappush(self._waiting, event)
+            self._waiting.append(event)
         elif number >= self._known_below:
             self._late.append(event)
 
-    def step(self, names: Sequence[str], below: int, *, final: bool = False) -> bool:
+    def step(self, names: Sequence[str], below: int, *, final: bool = False, most: int = CHUNK) -> bool:
         """Write what is in its final place, of the tape before record `below`; False when nothing was.
 
+        Up to `most` tape records.
         `final`: nothing more comes, neither records nor anything of the ledger.
         """
         safe = below if final else min(below, max(self.horizon - HINDSIGHT, below - HELD))
-        tape = self._tape.take(CHUNK, safe)
+        tape = self._tape.take(most, safe)
         up_to = int(tape["seq"][-1]) + 1 if len(tape) else max(safe, self.next_seq)
         events = self._events(up_to, final=final and not len(tape))
         if tape_or_events := bool(len(tape) or events or self._late):
@@ -94,29 +98,33 @@ class EventLog:
 
     def _events(self, below: int, *, final: bool) -> list[Event]:
         """The journal's events before a tape record, and those for which there is no room to wait."""
-        waiting, events = self._waiting, list[Event]()
-        while waiting and (final or waiting[0].seq < below):
-            events.append(heapq.heappop(waiting))
-        while len(waiting) > HELD:
-            self._late.append(heapq.heappop(waiting))
+        waiting = self._waiting
+        waiting.sort()
+        count = len(waiting) if final else bisect_left(waiting, below, key=attrgetter("seq"))
+        events = waiting[:count]
+        too_many = max(count, len(waiting) - HELD)
+        self._late += waiting[count:too_many]
+        del waiting[:too_many]
         return events
 
     def _write(self, tape: Records, events: Sequence[Event], names: Sequence[str]) -> None:
         if not self._ticks:
             tape = tape[tape["kind"] != Kind.TICK]
-        lines, seqs = tape_lines(tape, names), tape["seq"].tolist()
-        out: list[bytes] = []
-        at = 0
-        for event in events:
-            place = bisect_right(seqs, event.seq)
-            out += lines[at:place]
+        data, ends = self._text.lines(tape, names)
+        places = np.searchsorted(tape["seq"], [event.seq for event in events], side="right")
+        out: list[bytes | memoryview] = []
+        view, at = memoryview(data), 0
+        for event, place in zip(events, places.tolist(), strict=True):
+            end = int(ends[place - 1]) if place else 0
+            if end > at:
+                out.append(view[at:end])
+                at = end
             out.append(event.line)
-            at = place
-        out += lines[at:]
+        out.append(view[at:])
         out += [event.line for event in self._late]
         self.late += len(self._late)
         self._late.clear()
-        if out:
+        if any(out):
             self._file.write(b"".join(out))
 
     def close(self) -> None:

@@ -29,9 +29,9 @@ class JournalFeed:
         self._reader = JournalReader(path)
         self._pending: dict[str, list[records.JournalRecord]] = {}  # by strategy, without a head so far
 
-    def take(self) -> list[Fact] | None:
-        """The facts that some more records hold, in order; None when there is no further record."""
-        read = self._reader.read(LIMIT)
+    def take(self, most: int = LIMIT) -> list[Fact] | None:
+        """The facts that up to `most` more records hold, in order; None when there is no further record."""
+        read = self._reader.read(most)
         if not read:
             return None
         facts: list[Fact] = []

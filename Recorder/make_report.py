@@ -15,7 +15,6 @@ import msgspec
 from config import Config, ConfigError, load_config
 from OrderManager.journal import JournalError
 from Recorder.manifest import EVALUATION, NAME, read
-from Recorder.process import NICENESS
 from Recorder.recording import MB, Recording, RecordingInUse
 from Recorder.refilling import NotRefilled, refilled
 from Recorder.report import write_report
@@ -23,6 +22,7 @@ from Recorder.run_files import NotARun
 from Recorder.tape_file import NotATape
 from runtime.part import EXIT_FAILED, EXIT_OK
 from runtime.reporting import FILES_ONLY, STATUS
+from runtime.scheduling import NICENESS
 
 
 def main(argv: list[str] | None = None) -> int:

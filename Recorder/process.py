@@ -15,16 +15,20 @@ import numpy as np
 from config import Config
 from Recorder.recording import MB, Recording, RecordingInUse
 from Recorder.tape_file import NotATape
-from runtime.loop import Reminder
+from Recorder.tape_text import TapeText
+from runtime.loop import EventLoop, Reminder
 from runtime.part import Part
 from runtime.run_folder import open_run_folder
+from runtime.scheduling import in_nobodys_way, precise_timers
 from shared_memory_utils import RECORD_DTYPE, MarketView, SegmentError
 
-NICENESS: Final = 10  # where the system knows no idle class
 COPIED: Final = 1 << 14  # tape records copied at once, at most
 COPIES: Final = 32  # of so many before anything else has its turn, when there are that many
 IDLE_S: Final = 0.05  # asleep on the tape so long, at most: then the journal is looked at
-PAUSE_S: Final = 0.02  # between two rounds when there is work, so that it comes in batches
+PAUSE_S: Final = 0.1  # between two rounds when there is work: in larger batches it costs less
+REST_S: Final = 0.0001  # between two small pieces of it: see `_rest`
+SMALL_PIECES: Final = 64  # in a round: 100,000 ticks and 1,000 orders a second need some 16 …
+LARGE_PIECES: Final = 8  # … and then, without a rest, so many: who is behind has other cares
 SEARCH_S: Final = 0.05  # between two looks for a tape that is not there
 FINISH_S: Final = 0.2  # for what is left when stopping; the rest is for who makes the report
 
@@ -43,6 +47,8 @@ class RecorderProcess:
         self._reminder = Reminder(
             part.log.warning, f"no tape {self._name!r} (OrderBook.shared_memory_name) for 10 s; still looking"
         )
+        self._loop = EventLoop()
+        part.watch(self._loop)
         self._taken = Reminder(part.log.warning, "another Recorder records this run; waiting for its end", 1)
 
     def run(self) -> None:
@@ -58,6 +64,7 @@ class RecorderProcess:
                 self._every_second()
         self._leave()
         part.report(self.status())
+        self._loop.close()
 
     def _attach(self) -> bool:
         try:
@@ -104,16 +111,33 @@ class RecorderProcess:
             time.sleep(SEARCH_S)
         else:
             try:
-                worked = self._copy(source, recording) | recording.step()
+                worked = self._copy(source, recording) | self._follow(recording)
             except (OSError, NotATape) as fault:
                 self._stop(fault)
                 return
             if worked:
-                time.sleep(PAUSE_S)
+                self._loop.run_once(PAUSE_S)  # shorter when it is to stop
             else:
                 source.tape.wait(IDLE_S)
         if source.finished:
             self._leave()
+
+    def _follow(self, recording: Recording) -> bool:
+        """Make of what is copied all that is to be made, or a good piece of it; False when there was nothing."""
+        for piece in range(SMALL_PIECES + LARGE_PIECES):
+            rest = self._rest if piece < SMALL_PIECES else None
+            if self._part.stopping or not recording.step(rest=rest):
+                return piece > 0
+        return True
+
+    @staticmethod
+    def _rest() -> None:
+        """Leave the processor with nothing to do for a moment.
+
+        Who waits for the other one is brought here then. While we are at work the kernel does not do that, though
+        whoever wakes up on this processor takes it from us.
+        """
+        time.sleep(REST_S)
 
     @staticmethod
     def _copy(source: MarketView, recording: Recording) -> bool:
@@ -194,15 +218,9 @@ class RecorderProcess:
         return {"stopped": self._stopped, "attached": source is not None, "lag": lag, **counts}
 
 
-def in_nobodys_way() -> None:
-    """Run only where a processor has nothing else to do: whoever wakes up takes it from us at once."""
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
-        os.nice(NICENESS)
-
-
 def serve(part: Part, config: Config) -> None:
     """Run the Recorder until it is told to stop."""
     in_nobodys_way()
+    precise_timers()
+    TapeText.warm(part.log.info)
     RecorderProcess(part, config).run()

@@ -16,16 +16,16 @@ import contextlib
 import fcntl
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from config import Config
 from OrderManager.journal import JournalCut, JournalError, JournalMissing
 from OrderManager.records import Horizon
-from Recorder import manifest
+from Recorder import event_log, journal_feed, manifest, survey
 from Recorder.event_log import EventLog, EventLogState
 from Recorder.journal_feed import JournalFeed
 from Recorder.ledger_rows import Frontier, LedgerRows
@@ -38,6 +38,18 @@ from trading_lib.models import Kind
 STATE: Final = ".recorder"  # the checkpoint, in the run's folder
 MB: Final = 1_000_000
 PLACES_KEPT: Final = 4096  # batches of the tape whose times are known: more than pass between two horizons
+
+
+class Pieces(NamedTuple):
+    """Records to be worked on at once."""
+
+    journal: int
+    survey: int
+    events: int
+
+
+LARGE: Final = Pieces(journal_feed.LIMIT, survey.CHUNK, event_log.CHUNK)
+SMALL: Final = Pieces(32, 2048, 1024)  # some 0.2 ms each
 
 
 class RecordingInUse(Exception):
@@ -127,22 +139,30 @@ class Recording:
 
     # ---------------------------------------------------------------------------------------- following
 
-    def step(self, *, final: bool = False) -> bool:
-        """A bounded piece of work; False when there was none. `final`: nothing more will come."""
-        journal = self._follow_journal()
+    def step(self, *, final: bool = False, rest: Callable[[], object] | None = None) -> bool:
+        """A bounded piece of work; False when there was none. `final`: nothing more will come.
+
+        With `rest` it is a small piece, and `rest()` is called between its parts.
+        """
+        most = LARGE if rest is None else SMALL
+        rest = rest or (lambda: None)
+        journal = self._follow_journal(most.journal)
+        rest()
         below = self.tape.next_seq
-        survey = self._survey.step(self.names, below, final=final)
-        events = self._events.step(self.names, below, final=final and not journal)
+        survey = self._survey.step(self.names, below, final=final, most=most.survey)
+        rest()
+        events = self._events.step(self.names, below, final=final and not journal, most=most.events)
+        rest()
         return journal or survey or events
 
-    def _follow_journal(self) -> bool:
+    def _follow_journal(self, most: int) -> bool:
         if self.journal_fault:
             return False
         try:
             if self._feed is None:
                 self._begin_journal()
             assert self._feed is not None and self._rows is not None
-            facts = self._feed.take()
+            facts = self._feed.take(most)
         except JournalMissing:
             return False
         except JournalCut:  # what it had not made durable was withdrawn: nobody was told, neither are we

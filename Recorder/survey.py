@@ -53,8 +53,8 @@ class Survey:
         """See Tally."""
         return self._tally.median_gaps(names)
 
-    def step(self, names: Sequence[str], below: int, *, final: bool = False) -> bool:
-        """Look at what is new before record `below`; False when there was nothing.
+    def step(self, names: Sequence[str], below: int, *, final: bool = False, most: int = CHUNK) -> bool:
+        """Look at what is new before record `below`, up to `most` (2 blocks or more); False when there was nothing.
 
         Where only a block's last price counts, whole blocks are looked at, unless this is the end (`final`).
         """
@@ -64,8 +64,8 @@ class Survey:
             below = min(below, max(ALL_BELOW, below // BLOCK * BLOCK))
         if self.counts.next_seq >= below:
             return False
-        tape = self._tape.take(CHUNK, below)
-        if len(tape) == CHUNK and tape["seq"][-1] >= ALL_BELOW:
+        tape = self._tape.take(most, below)
+        if len(tape) == most and tape["seq"][-1] >= ALL_BELOW:
             part = int(np.searchsorted(tape["seq"], tape["seq"][-1] // BLOCK * BLOCK))
             self._tape.back(len(tape) - part)
             tape = tape[:part]
@@ -83,9 +83,8 @@ class Survey:
             return
         seqs, slots = tape["seq"], tape["slot"].astype(np.int64)
         block = np.where(seqs < ALL_BELOW, seqs, seqs // BLOCK * BLOCK)
-        order = np.lexsort((seqs, slots, epochs, block))
-        same = np.all([np.diff(column[order]) == 0 for column in (block, epochs, slots)], axis=0)
-        last = np.sort(order[np.append(~same, True)])
+        groups = ((block - block[0]) * (epochs[-1] - epochs[0] + 1) + epochs - epochs[0]) * len(names) + slots
+        last = len(tape) - 1 - np.sort(np.unique(groups[::-1], return_index=True)[1])[::-1]
         columns = (epochs, tape["ts"], slots, tape["value"])
         rows = zip(*(column[last].tolist() for column in columns), strict=True)
         lines = [f"{epoch},{ts},{names[slot]},{price!r}\n" for epoch, ts, slot, price in rows]

@@ -21,6 +21,7 @@ from shared_memory_utils import RECORD_DTYPE
 
 Records = npt.NDArray[np.void]
 
+NEWEST: Final = "tape.bin"  # the file that is written
 MAGIC: Final = b"ALGOTAPE"
 VERSION: Final = 1
 RECORD_BYTES: Final = RECORD_DTYPE.itemsize
@@ -52,7 +53,7 @@ def read_header(path: Path) -> tuple[str, int] | None:
 
 def tape_files(folder: Path) -> list[tuple[int, Path]]:
     """The files of a run's tape that have a record or could have, each with its first seq, oldest first."""
-    paths = [*finished(folder, "tape", ".bin").values(), folder / "tape.bin"]
+    paths = [*finished(folder, "tape", ".bin").values(), folder / NEWEST]
     found = []
     for path in paths:
         header = read_header(path) if path.exists() else None
@@ -101,6 +102,7 @@ class TapeCursor:
 
     def __init__(self, folder: Path, seq: int = 0) -> None:
         self._folder = folder
+        self._newest = folder / NEWEST
         self._fd = -1
         self._first = -1  # seq of the open file
         self._offset = HEADER_BYTES
@@ -130,9 +132,10 @@ class TapeCursor:
         if self._fd < 0 and not self._find():
             return np.empty(0, RECORD_DTYPE)
         while True:
+            full = self._is_full()  # asked first: then nothing is added behind what is read
             data = read_some(self._fd, limit * RECORD_BYTES, self._offset)
             records: Records = np.frombuffer(data, RECORD_DTYPE, len(data) // RECORD_BYTES)
-            if len(records) or not self._next_file():
+            if len(records) or not (full and self._next_file()):
                 break
         if below is not None:
             records = records[: int(np.searchsorted(records["seq"], below))]
@@ -142,6 +145,13 @@ class TapeCursor:
     def back(self, count: int) -> None:
         """Take the last `count` records of the last `take` again."""
         self._offset -= count * RECORD_BYTES
+
+    def _is_full(self) -> bool:
+        """Whether the open file is not the one that is written."""
+        try:
+            return not os.path.samestat(self._newest.stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return True
 
     def _next_file(self) -> bool:
         later = [file for file in tape_files(self._folder) if file[0] > self._first]

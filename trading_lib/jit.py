@@ -26,6 +26,7 @@ _COMPILED_FROM: Final = (
     "trading_lib",
     "shared_memory",
     "OrderBook",
+    "Recorder",
 )  # kernels, and the constants they bake in
 
 
@@ -64,18 +65,22 @@ def jit(function: F) -> F:
     return kernel
 
 
+def warmed(name: str) -> bool:
+    """Whether `warm` has been here, so that the kernels of that name need only be loaded."""
+    return (cache_dir() / f"{name}.warm").exists()
+
+
 def warm(name: str, announce: Callable[[str], None], call: Callable[[], object]) -> None:
     """Run `call` so that its kernels are compiled; `announce` first if this is the one time it takes long.
 
     Kernels of this process can have no linear algebra any more: for that, Numba would import SciPy where it is
     installed, a third of the time that it takes to start.
     """
-    marker = cache_dir() / f"{name}.warm"
-    if not marker.exists():
+    if not warmed(name):
         announce(f"compiling the {name} kernels, once: some seconds …")
     with _without("scipy"):
         call()
-    marker.touch()
+    (cache_dir() / f"{name}.warm").touch()
 
 
 @contextlib.contextmanager

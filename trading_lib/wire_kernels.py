@@ -36,7 +36,7 @@ _POWERS = 10.0 ** np.arange(MAX_DECIMALS + 1)
 
 
 @jit
-def _write_number(out: Any, at: int, number: int, digits: int) -> Any:
+def write_number(out: Any, at: int, number: int, digits: int) -> Any:
     """Write `number` with leading zeros to at least `digits` digits; returns where the next byte goes."""
     length = digits
     while length < 19 and number >= _POWERS_INT[length]:
@@ -48,7 +48,7 @@ def _write_number(out: Any, at: int, number: int, digits: int) -> Any:
 
 
 @jit
-def _write_price(out: Any, at: int, mantissa: int, decimals: int) -> Any:
+def write_price(out: Any, at: int, mantissa: int, decimals: int) -> Any:
     """Write mantissa / 10^decimals as Python's repr does; -1 where repr would use an exponent or round."""
     if (
         mantissa < 0
@@ -58,19 +58,19 @@ def _write_price(out: Any, at: int, mantissa: int, decimals: int) -> Any:
     ):
         return -1
     scale = _POWERS_INT[decimals]
-    at = _write_number(out, at, mantissa // scale, 1)
+    at = write_number(out, at, mantissa // scale, 1)
     out[at] = DOT
     if decimals == 0:
         out[at + 1] = ZERO
         return at + 2
-    end = _write_number(out, at + 1, mantissa % scale, decimals)
+    end = write_number(out, at + 1, mantissa % scale, decimals)
     while end > at + 2 and out[end - 1] == ZERO:
         end -= 1
     return end
 
 
 @jit
-def _write_symbol(out: Any, at: int, names: Any, lengths: Any, symbol: int) -> Any:
+def write_symbol(out: Any, at: int, names: Any, lengths: Any, symbol: int) -> Any:
     for i in range(lengths[symbol]):
         out[at + i] = names[symbol, i]
     return at + lengths[symbol]
@@ -85,9 +85,9 @@ def encode_session(
     for i in range(kinds.shape[0]):
         kind = kinds[i]
         if kind == _TICK:
-            at = _write_symbol(out, at, names, lengths, symbols[i])
+            at = write_symbol(out, at, names, lengths, symbols[i])
             out[at] = COMMA
-            at = _write_price(out, at + 1, values[i], decimals[symbols[i]])
+            at = write_price(out, at + 1, values[i], decimals[symbols[i]])
             if at < 0:
                 return -1
         else:
@@ -95,9 +95,9 @@ def encode_session(
             if kind == _NEWS:
                 out[at + 1] = LETTER_N
                 out[at + 2] = COMMA
-                at = _write_symbol(out, at + 3, names, lengths, symbols[i])
+                at = write_symbol(out, at + 3, names, lengths, symbols[i])
                 out[at] = COMMA
-                at = _write_number(out, at + 1, values[i], 1)
+                at = write_number(out, at + 1, values[i], 1)
             elif kind == _TIME:
                 out[at + 1] = 84  # T
                 at += 2
@@ -112,7 +112,7 @@ def encode_session(
         out[at] = COMMA
         if times[i] < 0:
             return -1
-        at = _write_number(out, at + 1, times[i], 1)
+        at = write_number(out, at + 1, times[i], 1)
         out[at] = STAR
         at += 1
     return at
@@ -126,9 +126,9 @@ def encode_plain_ticks(
     at = frames = 0
     for i in range(kinds.shape[0]):
         if kinds[i] == _TICK:
-            at = _write_symbol(out, at, names, lengths, symbols[i])
+            at = write_symbol(out, at, names, lengths, symbols[i])
             out[at] = COMMA
-            at = _write_price(out, at + 1, values[i], decimals[symbols[i]])
+            at = write_price(out, at + 1, values[i], decimals[symbols[i]])
             if at < 0:
                 return -1, 0
             out[at] = STAR

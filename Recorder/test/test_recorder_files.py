@@ -145,6 +145,23 @@ def test_a_cursor_begins_at_any_record_also_across_files_and_holes(
     assert read_all(folder, start) == [seq for seq in written if seq >= start]
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), min_size=1, max_size=12))
+def test_a_cursor_follows_a_tape_that_is_being_written_from_file_to_file(
+    tmp_path_factory: pytest.TempPathFactory, script: list[tuple[int, bool]]
+) -> None:
+    folder = tmp_path_factory.mktemp("followed")
+    tape, cursor = TapeFile(folder, "run", 25 * RECORD.size, 1000), TapeCursor(folder)
+    seqs: list[int] = []
+    for size, looked_at in [*script, (1, True)]:
+        tape.write(records(tape.next_seq, size))
+        while looked_at and len(chunk := cursor.take(7)):
+            seqs += chunk["seq"].tolist()
+    assert seqs == list(range(tape.next_seq))
+    cursor.close()
+    tape.close()
+
+
 def test_a_file_says_its_run_and_first_record_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
     tape = TapeFile(tmp_path, "run-1", BIG, 4)
     tape.write(records(5, 2))
