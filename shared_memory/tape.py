@@ -276,7 +276,8 @@ class TapeReader:
     """A reader with its own cursor; starts at the head. Raises SegmentMissing while there is no tape.
 
     Every reader holds a doorbell, also one that never sleeps: by it a successor of a killed writer knows
-    that somebody still follows this tape. `bell` is the page of one that another process holds for this one.
+    that somebody still follows this tape, and whoever sees it taken, that what is written from now on will be
+    read. `bell` is the page of one that another process holds for this one.
     """
 
     def __init__(self, name: str, bell: BellPage | None = None) -> None:
@@ -285,12 +286,12 @@ class TapeReader:
         try:
             if self._segment.closed or self._words[STATE] != STATE_LIVE:
                 raise SegmentMissing(f"tape {name!r} is closed, or not open yet")
+            self.cursor = self.tail
             self._bell: BellPage | Doorbell = bell or Doorbell(tape_name(name))
         except SegmentError:
             self._segment.close()
             raise
         self.capacity = self._segment.capacity
-        self.cursor = self.tail
         self.missed = 0  # records overwritten before they were read
 
     @property

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared_memory.doorbell import bells_name
+from shared_memory.doorbell import Doorbell, bells_name
 from shared_memory.layout import (
     CHUNK,
     MAX_BELLS,
@@ -512,6 +512,22 @@ def test_128_readers_can_sleep_and_one_more_is_refused(tape: TapeWriter, name: s
                 TapeReader(name)
         TapeReader(name).close()
     assert tape.panel.readers == 0
+
+
+def test_a_reader_misses_nothing_once_its_doorbell_is_seen_to_be_taken(
+    tape: TapeWriter, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Noticed(Doorbell):
+        """One whose holder is seen, and written for, before it has returned."""
+
+        def __init__(self, tape_name: str) -> None:
+            super().__init__(tape_name)
+            assert tape.panel.readers == 1
+            append(tape, 1)
+
+    monkeypatch.setattr("shared_memory.tape.Doorbell", Noticed)
+    with closing(TapeReader(name)) as reader:
+        assert count(reader.take()) == 1
 
 
 def test_a_ring_between_the_last_look_and_the_sleep_is_not_lost(tape: TapeWriter, reader: TapeReader) -> None:
