@@ -2,7 +2,7 @@
 
 A tape record's line is written when every lane has gone past it, so that what the ledger says of it stands
 behind it. Where the ledger says nothing for long, or not at all, the tape goes on without it, and what
-comes too late is written where the file ends, and counted.
+comes too late is written where the file ends, and counted. Neither is so while we have not heard it out.
 """
 
 from bisect import bisect_left
@@ -79,13 +79,26 @@ class EventLog:
         elif number >= self._known_below:
             self._late.append(event)
 
-    def step(self, names: Sequence[str], below: int, *, final: bool = False, most: int = CHUNK) -> bool:
+    def crowded(self, below: int) -> bool:
+        """Whether the ledger has said much that waits only for the tape before record `below`: hear no more."""
+        return len(self._waiting) > HELD // 2 and self.next_seq < min(below, self.horizon - HINDSIGHT)
+
+    def step(
+        self,
+        names: Sequence[str],
+        below: int,
+        *,
+        final: bool = False,
+        heard_out: bool = True,
+        most: int = CHUNK,
+    ) -> bool:
         """Write what is in its final place, of the tape before record `below`; False when nothing was.
 
-        Up to `most` tape records.
+        Up to `most` tape records. `heard_out`: `take` was given all that the ledger has said.
         `final`: nothing more comes, neither records nor anything of the ledger.
         """
-        safe = below if final else min(below, max(self.horizon - HINDSIGHT, below - HELD))
+        passed = self.horizon - HINDSIGHT
+        safe = below if final else min(below, max(passed, below - HELD) if heard_out else passed)
         tape = self._tape.take(most, safe)
         up_to = int(tape["seq"][-1]) + 1 if len(tape) else max(safe, self.next_seq)
         events = self._events(up_to, final=final and not len(tape))

@@ -28,10 +28,12 @@ class JournalFeed:
         self._path = path
         self._reader = JournalReader(path)
         self._pending: dict[str, list[records.JournalRecord]] = {}  # by strategy, without a head so far
+        self.at_end = False  # whether the last `take` found fewer records than it asked for
 
     def take(self, most: int = LIMIT) -> list[Fact] | None:
         """The facts that up to `most` more records hold, in order; None when there is no further record."""
         read = self._reader.read(most)
+        self.at_end = len(read) < most
         if not read:
             return None
         facts: list[Fact] = []

@@ -1,7 +1,8 @@
 """The Recorder's process: copies the tape to the run's folder, and lets everything else follow from there.
 
-It is in nobody's way: it reads shared memory and files, at a lower priority than the others. What stops it
-(a full disk above all) stops recording alone, loudly; trading goes on.
+It is in nobody's way: it reads shared memory and files, at a lower priority than the others, and what follows
+from the tape may wait while much comes in. What stops it (a full disk above all) stops recording alone,
+loudly; trading goes on.
 """
 
 import os
@@ -29,6 +30,9 @@ PAUSE_S: Final = 0.1  # between two rounds when there is work: in larger batches
 REST_S: Final = 0.0001  # between two small pieces of it: see `_rest`
 SMALL_PIECES: Final = 64  # in a round: 100,000 ticks and 1,000 orders a second need some 16 …
 LARGE_PIECES: Final = 8  # … and then, without a rest, so many: who is behind has other cares
+BUSY: Final = 2500  # records copied in one round: of a stream like this …
+BUSY_PIECES: Final = 4  # … so much is worked on in a round, the rest when there is time, or at the end …
+MOST_BEHIND: Final = 5_000_000  # … unless so many records wait: they take some ten seconds at the end
 SEARCH_S: Final = 0.05  # between two looks for a tape that is not there
 FINISH_S: Final = 0.2  # for what is left when stopping; the rest is for who makes the report
 
@@ -111,7 +115,8 @@ class RecorderProcess:
             time.sleep(SEARCH_S)
         else:
             try:
-                worked = self._copy(source, recording) | self._follow(recording)
+                copied = self._copy(source, recording)
+                worked = self._follow(recording, busy=copied >= BUSY) or copied > 0
             except (OSError, NotATape) as fault:
                 self._stop(fault)
                 return
@@ -122,9 +127,13 @@ class RecorderProcess:
         if source.finished:
             self._leave()
 
-    def _follow(self, recording: Recording) -> bool:
-        """Make of what is copied all that is to be made, or a good piece of it; False when there was nothing."""
-        for piece in range(SMALL_PIECES + LARGE_PIECES):
+    def _follow(self, recording: Recording, *, busy: bool) -> bool:
+        """Make of what is copied all that is to be made, or a good piece of it; False when there was nothing.
+
+        While the system is `busy` it is a small one: whoever wants these files has the time, and no order has.
+        """
+        few = busy and recording.behind < min(MOST_BEHIND, recording.kept // 2)
+        for piece in range(BUSY_PIECES if few else SMALL_PIECES + LARGE_PIECES):
             rest = self._rest if piece < SMALL_PIECES else None
             if self._part.stopping or not recording.step(rest=rest):
                 return piece > 0
@@ -140,15 +149,18 @@ class RecorderProcess:
         time.sleep(REST_S)
 
     @staticmethod
-    def _copy(source: MarketView, recording: Recording) -> bool:
-        """Take what is on the tape; False when there was nothing."""
-        for turn in range(COPIES):
+    def _copy(source: MarketView, recording: Recording) -> int:
+        """Take what is on the tape, or a good piece of it; how many records that were."""
+        copied = 0
+        for _ in range(COPIES):
             packed = source.tape.take(COPIED)
             if not packed:
-                return turn > 0
+                break
             recording.set_names(source.book.symbols)
-            recording.write_tape(packed, np.frombuffer(packed, RECORD_DTYPE))
-        return True
+            records = np.frombuffer(packed, RECORD_DTYPE)
+            recording.write_tape(packed, records)
+            copied += len(records)
+        return copied
 
     def _every_second(self) -> None:
         if self._recording is not None:

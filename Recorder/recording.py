@@ -31,7 +31,7 @@ from Recorder.journal_feed import JournalFeed
 from Recorder.ledger_rows import Frontier, LedgerRows
 from Recorder.run_files import COLUMNS, POSITION
 from Recorder.survey import Survey, SurveyState
-from Recorder.tape_file import Records, TapeFile, tape_files
+from Recorder.tape_file import RECORD_BYTES, Records, TapeFile, tape_files
 from Recorder.writers import replace_file
 from trading_lib.models import Kind
 
@@ -76,6 +76,7 @@ class Recording:
         section = config.Recorder
         limit = section.rotate_mb * MB
         self.folder = folder
+        self.kept = limit * section.keep_files // RECORD_BYTES  # tape records that no rotation deletes
         self._config = config
         with contextlib.ExitStack() as owned:  # if one cannot be opened, the others are closed
             owned.callback(os.close, _lock(folder))
@@ -146,14 +147,18 @@ class Recording:
         """
         most = LARGE if rest is None else SMALL
         rest = rest or (lambda: None)
-        journal = self._follow_journal(most.journal)
-        rest()
         below = self.tape.next_seq
+        crowded = self._events.crowded(below)
+        told = not crowded and self._follow_journal(most.journal)
+        heard_out = not (crowded or told) or (told and self._feed is not None and self._feed.at_end)
+        rest()
         survey = self._survey.step(self.names, below, final=final, most=most.survey)
         rest()
-        events = self._events.step(self.names, below, final=final and not journal, most=most.events)
+        events = self._events.step(
+            self.names, below, final=final and not (crowded or told), heard_out=heard_out, most=most.events
+        )
         rest()
-        return journal or survey or events
+        return crowded or told or survey or events
 
     def _follow_journal(self, most: int) -> bool:
         if self.journal_fault:
@@ -217,6 +222,11 @@ class Recording:
         return self._frontier
 
     @property
+    def behind(self) -> int:
+        """Tape records that are kept and not yet in events.jsonl."""
+        return self.tape.next_seq - self._events.next_seq
+
+    @property
     def source_ended(self) -> bool:
         """Whether the last record says that the source has no more."""
         return self._survey.counts.ended
@@ -261,7 +271,7 @@ class Recording:
             "ticks": counts.ticks,
             "missed": counts.missed,
             "fills": self._rows.fills if self._rows is not None else 0,
-            "behind": self.tape.next_seq - self._events.next_seq,
+            "behind": self.behind,
             "out_of_order": self._events.late,
         }
 

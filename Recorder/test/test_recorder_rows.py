@@ -162,6 +162,25 @@ def test_events_are_all_there_ordered_by_tape_seq(
     assert all(isinstance(event[key], str) for event in events for key in event.keys() & {"ts", "wall"})
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_who_is_far_behind_hears_the_ledger_out_before_the_tape_goes_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    for name in ("plain", "behind"):
+        (tmp_path / name).mkdir()
+    plain = Run(tmp_path / "plain", seed, 2500).finish()
+    monkeypatch.setattr(
+        "Recorder.event_log.HELD", 2000
+    )  # more than the lanes are apart, less than all there is
+    run = Run(tmp_path / "behind", seed, 2500)
+    run.records(len(run.tape))
+    run.journals(len(run.facts))
+    while run.recording.step(rest=lambda: None):
+        pass
+    assert run.recording.status()["out_of_order"] == 0
+    assert run.finish() == plain
+
+
 def test_a_row_is_written_as_soon_as_every_lane_has_passed_its_time(tmp_path: Path) -> None:
     rows = LedgerRows(tmp_path, NAMES, {})
     rows.take(report(seq=10, ts=500))
