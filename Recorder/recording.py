@@ -267,6 +267,7 @@ class Recording:
         """For the supervisor."""
         counts = self._survey.counts
         return {
+            "tape_seq": self.tape.next_seq,
             "records": counts.records,
             "ticks": counts.ticks,
             "missed": counts.missed,

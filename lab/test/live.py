@@ -118,7 +118,7 @@ class Live:
         parts = self.parts()
         tail = parts["orderbook"]["tail"]
         settled = [lane["tape_seq"] for lane in parts["order_manager"].get("lanes", [])]
-        return bool(parts["recorder"].get("records") == tail == min(settled, default=0))
+        return bool(parts["recorder"].get("tape_seq") == tail == min(settled, default=0))
 
     def strategy(self, name: str) -> dict[str, Any]:
         rows = self.parts()["strategy"].get("strategies", [])
