@@ -97,6 +97,7 @@ class RecorderProcess:
         except (OSError, NotATape) as fault:
             self._stop(fault)
         self._part.ready(f"run {run_id}, from record {source.tape.cursor}")
+        in_nobodys_way()  # not before: a busy machine would leave it without its kernels for minutes
         return True
 
     @staticmethod
@@ -232,7 +233,6 @@ class RecorderProcess:
 
 def serve(part: Part, config: Config) -> None:
     """Run the Recorder until it is told to stop."""
-    in_nobodys_way()
-    precise_timers()
     TapeText.warm(part.log.info)
+    precise_timers()
     RecorderProcess(part, config).run()

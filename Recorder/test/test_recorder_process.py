@@ -48,12 +48,12 @@ def on_tick(ctx, tick):
 class Market:
     """A tape and its book, and the run's folder beside them."""
 
-    def __init__(self, folder: Path, **recorder: Any) -> None:
+    def __init__(self, folder: Path, room: int = 4096, **recorder: Any) -> None:
         tree = system_config(folder, Recorder={"enabled": True, "min_free_mb": 0, **recorder})
         self.folder = folder
         self.name = tree["OrderBook"]["shared_memory_name"]
         self.config = write_config(folder, tree)
-        self.tape = TapeWriter.open(self.name, 4096, "a-run")
+        self.tape = TapeWriter.open(self.name, room, "a-run")
         self.book = SharedPriceBook(SYMBOLS, name=self.name, create=True, run_id="a-run")
         self.run = folder / "runs" / "a-run"
 
@@ -90,8 +90,8 @@ class Market:
 
 
 @contextlib.contextmanager
-def market(folder: Path, **recorder: Any) -> Iterator[Market]:
-    made = Market(folder, **recorder)
+def market(folder: Path, room: int = 4096, **recorder: Any) -> Iterator[Market]:
+    made = Market(folder, room, **recorder)
     try:
         yield made
     finally:
@@ -110,6 +110,18 @@ def test_a_recorder_alone_takes_what_is_on_the_tape_already_and_ends_with_it(tmp
             manifest = place.manifest()
             assert (manifest["records"], manifest["tape"]) == (150, "complete")
             place.tape = TapeWriter.open(place.name, 4096, "b-run")
+
+
+def test_what_waited_while_much_came_in_is_made_when_it_is_quiet(tmp_path: Path) -> None:
+    burst = 1 << 15
+    with market(tmp_path, burst) as place:
+        place.write(burst)  # for a Recorder one burst: it is there when it starts
+        with place.recorder():
+            wait_until(lambda: (place.run / "prices.csv").exists(), "a first piece")
+            wait_until(
+                lambda: len((place.run / "prices.csv").read_text().splitlines()) == 1 + burst, "the rest"
+            )
+            assert place.manifest()["ended"] is None
 
 
 def test_a_killed_recorder_goes_on_where_its_tape_ends(tmp_path: Path) -> None:
