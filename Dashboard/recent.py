@@ -10,9 +10,7 @@ from runtime.rates import Rates
 RATES_KEPT: Final = 600  # statuses come once a second: ten minutes
 SNAPSHOT_S: Final = 5.0  # between two of the latency histograms that are kept
 MINUTE_S: Final = 60.0
-GROUP: Final = (
-    16  # neighbouring buckets that browsers get as one: 1.6 % resolution, and a message of 20 KB, not 270
-)
+GROUP: Final = 2  # neighbouring buckets that browsers get as one: 1.6 % resolution, and a message of 20 KB
 COUNTED: Final = {"ticks": ("orderbook", "ticks"), "orders": ("order_manager", "orders")}
 
 Histograms = Mapping[str, Mapping[str, Any]]  # by part and stage, as trading_lib.histogram writes them

@@ -1,8 +1,9 @@
-"""A latency histogram: bounded memory, 0.1 % resolution, any range.
+"""A latency histogram: bounded memory, 0.8 % resolution, any range.
 
-Values below 2048 have a bucket each; above, every power of two is cut in 1024 (the layout of
-HdrHistogram at three significant digits). A percentile is the upper edge of the bucket it falls in, so
-it is never understated.
+Values below 256 have a bucket each; above, every power of two is cut in 128 (the layout of HdrHistogram at
+two significant digits). A percentile is the upper edge of the bucket it falls in, so it is never understated.
+Finer, and a part would be at work for 20 ms in every second to tell its own: latencies from 20 µs to 20 ms
+fall in 1,280 buckets.
 """
 
 import math
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-LINEAR: Final = 2048
+LINEAR: Final = 256
 HALF: Final = LINEAR // 2
 BITS: Final = LINEAR.bit_length()
 BUCKETS: Final = (64 - BITS + 1) * HALF + LINEAR  # for every int64
@@ -40,15 +41,20 @@ class Histogram:
 
     def percentile(self, percent: float) -> int | None:
         """The smallest bucket edge that at least `percent` % of the values do not exceed; None when empty."""
-        if not self.total:
-            return None
-        wanted = max(1, math.ceil(self.total * percent / 100))
-        seen = 0
-        for bucket in sorted(self.counts):
-            seen += self.counts[bucket]
-            if seen >= wanted:
-                return min(_upper_edge(bucket), self.max)
-        raise AssertionError("counts do not sum to total")
+        return self._percentiles((percent,))[0]
+
+    def _percentiles(self, percents: Iterable[float]) -> list[int | None]:
+        """Of ascending `percents`, in one walk."""
+        buckets = iter(sorted(self.counts.items()))
+        found: list[int | None] = []
+        seen, edge = 0, None
+        for percent in percents:
+            wanted = max(1, math.ceil(self.total * percent / 100))
+            while seen < wanted and (bucket := next(buckets, None)) is not None:
+                seen += bucket[1]
+                edge = min(_upper_edge(bucket[0]), self.max)
+            found.append(edge)
+        return found
 
     def add(self, buckets: Mapping[int, int], maximum: int) -> None:
         """Add counts by bucket, as a kernel has counted them, and the largest value among them."""
@@ -62,10 +68,11 @@ class Histogram:
 
     def summary_us(self, percents: Iterable[float] = (50, 90, 99, 99.9)) -> dict[str, float | None]:
         """`{"p50": …, "p99": …, "max": …, "n": …}` with the latencies in µs (values taken as ns)."""
-        found: dict[str, float | None] = {}
-        for percent in percents:
-            edge = self.percentile(percent)
-            found[f"p{percent:g}"] = None if edge is None else round(edge / 1000, 1)
+        ascending = sorted(percents)
+        found: dict[str, float | None] = {
+            f"p{percent:g}": None if edge is None else round(edge / 1000, 1)
+            for percent, edge in zip(ascending, self._percentiles(ascending), strict=True)
+        }
         found["max"] = round(self.max / 1000, 1) if self.total else None
         found["n"] = self.total
         return found

@@ -1,11 +1,11 @@
 // Latency histograms as the parts send them: what happened in the last minute, percentiles, and a picture.
 //
-// Buckets are those of trading_lib/histogram.py: one each below 2048 ns, above 1024 in every power of two; what
+// Buckets are those of trading_lib/histogram.py: one each below 256 ns, above 128 in every power of two; what
 // the server sends has sixteen of them counted in the last of each.
 import { color, mounted, number, quantity } from "/static/page.js";
 import { Painter, axisStyle, baseStyle, tooltipStyle } from "/static/painting.js";
 
-const LINEAR = 2048, HALF = 1024;
+const LINEAR = 256, HALF = 128;
 const BINS = 20; // of a decade, in the picture
 const MINUTE_S = 60, SNAPSHOT_S = 5;
 export const PERCENTS = [50, 90, 99, 99.9];

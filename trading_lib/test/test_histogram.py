@@ -1,4 +1,4 @@
-"""The latency histogram: never understated, within 0.1 %, and the sum of its parts."""
+"""The latency histogram: never understated, within 0.8 %, and the sum of its parts."""
 
 import json
 import math
@@ -27,14 +27,14 @@ def histogram_of(values: list[int]) -> Histogram:
 
 @EXAMPLES
 @given(some_values, percents)
-def test_a_percentile_is_the_sorted_lists_within_a_thousandth_and_never_below(
+def test_a_percentile_is_the_sorted_lists_within_a_128th_and_never_below(
     values: list[int], percent: float
 ) -> None:
     exact = sorted(max(0, value) for value in values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
     found = histogram_of(values).percentile(percent)
     assert found is not None
-    assert exact <= found <= exact + exact / 1000
-    if exact < 2048:
+    assert exact <= found <= exact + exact / 128
+    if exact < 256:
         assert found == exact
 
 
@@ -91,11 +91,11 @@ def test_every_value_lies_in_the_bucket_it_is_counted_in(values: list[int]) -> N
         assert histogram_of([value]).buckets() == [(edge, 1)]
 
 
-@pytest.mark.parametrize("power", range(11, 63))
+@pytest.mark.parametrize("power", range(8, 63))
 def test_edges_of_the_powers_of_two(power: int) -> None:
     for value in (2**power - 1, 2**power, 2**power + 1):
         ((edge, _),) = histogram_of([value]).buckets()
-        assert value <= edge < value + value / 1000
+        assert value <= edge < value + value / 128
 
 
 @pytest.mark.skipif(not compiled(), reason="there are no kernels in plain Python")
