@@ -3,6 +3,7 @@
 Two systems in turns, one with a Recorder that writes everything (ticks in events.jsonl, too), one without.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def ratio(found: list[Round]) -> float:
 def _half(recorder: bool, seconds: float, warm_s: float) -> tuple[dict[str, float | None], int, int]:
     settings = random_walk(RATE, RATE // 1000)
     settings["Recorder"] = {"enabled": recorder}
+    os.sync()  # what the other half has left to write is not this one's
     with System(settings, parts=PARTS[recorder]) as system:
         system.start()
         before = system.next_status("order_manager", time.monotonic() + warm_s)
