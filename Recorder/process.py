@@ -32,7 +32,7 @@ SMALL_PIECES: Final = 64  # in a round: 100,000 ticks and 1,000 orders a second 
 LARGE_PIECES: Final = 8  # … and then, without a rest, so many: who is behind has other cares
 BUSY: Final = 2500  # records copied in one round: of a stream like this …
 BUSY_PIECES: Final = 4  # … so much is worked on in a round, the rest when there is time, or at the end …
-MOST_BEHIND: Final = 5_000_000  # … unless so many records wait: they take some ten seconds at the end
+MOST_BEHIND: Final = 5_000_000  # … unless so many records wait: they take some fifteen seconds at the end
 SEARCH_S: Final = 0.05  # between two looks for a tape that is not there
 FINISH_S: Final = 0.2  # for what is left when stopping; the rest is for who makes the report
 

@@ -37,7 +37,9 @@ from trading_lib.models import Kind
 
 STATE: Final = ".recorder"  # the checkpoint, in the run's folder
 MB: Final = 1_000_000
-PLACES_KEPT: Final = 4096  # batches of the tape whose times are known: more than pass between two horizons
+PLACES_KEPT: Final = (
+    4096  # batches of the tape whose times are known: more than pass between two horizons, or wait
+)
 
 
 class Pieces(NamedTuple):
@@ -150,7 +152,7 @@ class Recording:
         below = self.tape.next_seq
         crowded = self._events.crowded(below)
         told = not crowded and self._follow_journal(most.journal)
-        heard_out = not (crowded or told) or (told and self._feed is not None and self._feed.at_end)
+        heard_out = not crowded and (not told or (self._feed is not None and self._feed.at_end))
         rest()
         survey = self._survey.step(self.names, below, final=final, most=most.survey)
         rest()

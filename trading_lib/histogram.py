@@ -45,14 +45,19 @@ class Histogram:
 
     def _percentiles(self, percents: Iterable[float]) -> list[int | None]:
         """Of ascending `percents`, in one walk."""
+        if not self.total:
+            return [None for _ in percents]
         buckets = iter(sorted(self.counts.items()))
         found: list[int | None] = []
-        seen, edge = 0, None
+        seen, edge = 0, 0
         for percent in percents:
             wanted = max(1, math.ceil(self.total * percent / 100))
-            while seen < wanted and (bucket := next(buckets, None)) is not None:
-                seen += bucket[1]
-                edge = min(_upper_edge(bucket[0]), self.max)
+            while seen < wanted:
+                bucket, count = next(buckets, (-1, 0))
+                if bucket < 0:
+                    raise AssertionError("counts do not sum to total")
+                seen += count
+                edge = min(_upper_edge(bucket), self.max)
             found.append(edge)
         return found
 

@@ -1,7 +1,7 @@
 // Latency histograms as the parts send them: what happened in the last minute, percentiles, and a picture.
 //
 // Buckets are those of trading_lib/histogram.py: one each below 256 ns, above 128 in every power of two; what
-// the server sends has sixteen of them counted in the last of each.
+// the server sends has two of them counted in the second.
 import { color, mounted, number, quantity } from "/static/page.js";
 import { Painter, axisStyle, baseStyle, tooltipStyle } from "/static/painting.js";
 
