@@ -22,7 +22,6 @@ from Recorder.run_files import NotARun
 from Recorder.tape_file import NotATape
 from runtime.part import EXIT_FAILED, EXIT_OK
 from runtime.reporting import FILES_ONLY, STATUS
-from runtime.scheduling import NICENESS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +30,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="the run's folder, runs/<id>")
     parser.add_argument(FILES_ONLY, action="store_true", help="finish the files, write no report.html")
     arguments = parser.parse_args(argv)
-    os.nice(NICENESS)
     try:
         path = make_report(arguments.run.resolve(), page=not arguments.files_only)
     except (ConfigError, NotARun, NotATape, JournalError, OSError) as fault:

@@ -14,13 +14,14 @@ from typing import Any, Final
 import numpy as np
 
 from config import Config
+from Recorder.courtesy import Courtesy
 from Recorder.recording import MB, Recording, RecordingInUse
 from Recorder.tape_file import NotATape
 from Recorder.tape_text import TapeText
 from runtime.loop import EventLoop, Reminder
 from runtime.part import Part
 from runtime.run_folder import open_run_folder
-from runtime.scheduling import in_nobodys_way, precise_timers
+from runtime.scheduling import precise_timers
 from shared_memory_utils import RECORD_DTYPE, MarketView, SegmentError
 
 COPIED: Final = 1 << 14  # tape records copied at once, at most
@@ -33,6 +34,7 @@ LARGE_PIECES: Final = 8  # … and then, without a rest, so many: who is behind 
 BUSY: Final = 2500  # records copied in one round: of a stream like this …
 BUSY_PIECES: Final = 4  # … so much is worked on in a round, the rest when there is time, or at the end …
 MOST_BEHIND: Final = 5_000_000  # … unless so many records wait: they take some fifteen seconds at the end
+ROUND_S: Final = 0.5  # of work in a round, at most, for who gets hardly a processor
 SEARCH_S: Final = 0.05  # between two looks for a tape that is not there
 FINISH_S: Final = 0.2  # for what is left when stopping; the rest is for who makes the report
 
@@ -48,6 +50,7 @@ class RecorderProcess:
         self._recording: Recording | None = None
         self._status: Mapping[str, Any] = {}
         self._stopped = ""  # why nothing is recorded any more
+        self._courtesy = Courtesy(part.log.warning)
         self._reminder = Reminder(
             part.log.warning, f"no tape {self._name!r} (OrderBook.shared_memory_name) for 10 s; still looking"
         )
@@ -97,7 +100,7 @@ class RecorderProcess:
         except (OSError, NotATape) as fault:
             self._stop(fault)
         self._part.ready(f"run {run_id}, from record {source.tape.cursor}")
-        in_nobodys_way()  # not before: a busy machine would leave it without its kernels for minutes
+        self._courtesy.give_way()  # not before: a busy machine would leave it without its kernels for minutes
         return True
 
     @staticmethod
@@ -117,11 +120,12 @@ class RecorderProcess:
         else:
             try:
                 copied = self._copy(source, recording)
-                worked = self._follow(recording, busy=copied >= BUSY) or copied > 0
+                followed = self._follow(recording, busy=copied >= BUSY)
+                self._courtesy.look(caught_up=followed and source.lag < BUSY)
             except (OSError, NotATape) as fault:
                 self._stop(fault)
                 return
-            if worked:
+            if copied or not followed:
                 self._loop.run_once(PAUSE_S)  # shorter when it is to stop
             else:
                 source.tape.wait(IDLE_S)
@@ -129,16 +133,19 @@ class RecorderProcess:
             self._leave()
 
     def _follow(self, recording: Recording, *, busy: bool) -> bool:
-        """Make of what is copied all that is to be made, or a good piece of it; False when there was nothing.
+        """Make of what is copied all that is to be made, or a good piece of it; whether it was all.
 
         While the system is `busy` it is a small one: whoever wants these files has the time, and no order has.
         """
         few = busy and recording.behind < min(MOST_BEHIND, recording.kept // 2)
+        until = time.monotonic() + ROUND_S
         for piece in range(BUSY_PIECES if few else SMALL_PIECES + LARGE_PIECES):
             rest = self._rest if piece < SMALL_PIECES else None
             if self._part.stopping or not recording.step(rest=rest):
-                return piece > 0
-        return True
+                return True
+            if time.monotonic() > until:
+                break
+        return False
 
     @staticmethod
     def _rest() -> None:
@@ -228,7 +235,14 @@ class RecorderProcess:
         recording, source = self._recording, self._source
         counts = recording.status() if recording is not None else self._status
         lag = source.lag if source is not None else 0
-        return {"stopped": self._stopped, "attached": source is not None, "lag": lag, **counts}
+        starved = self._courtesy.starved
+        return {
+            "stopped": self._stopped,
+            "attached": source is not None,
+            "lag": lag,
+            "starved": starved,
+            **counts,
+        }
 
 
 def serve(part: Part, config: Config) -> None:

@@ -5,6 +5,7 @@ import os
 import platform
 import struct
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 NICENESS: Final = 10  # where the system knows no idle class
@@ -12,6 +13,7 @@ TURNS_NS: Final = {"orderbook": 100_000, "order_manager": 100_000, "gateway": 20
 """The less a part has to do at once, and the more wait for it, the shorter. 0.1 ms is the shortest there is."""
 _PR_SET_TIMERSLACK: Final = 29
 _SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
+_SCHEDSTAT: Final = Path("/proc/self/schedstat")  # of the first thread: ns it ran, ns it waited, turns
 _SCHED_ATTR: Final = struct.Struct(
     "=IIQiIQQQ"
 )  # size, policy, flags, nice, priority, runtime, deadline, period
@@ -47,3 +49,21 @@ def in_nobodys_way() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     else:
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
+
+
+def like_everybody() -> bool:
+    """Leave the idle class; False where a process may not without privileges."""
+    if hasattr(os, "SCHED_IDLE"):
+        try:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        except PermissionError:
+            return False
+    return True
+
+
+def waited_for_processor() -> float:
+    """Seconds since this process began in which it could have run and others did; 0 where nobody tells."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1]) / 1e9
+    except FileNotFoundError:
+        return 0.0

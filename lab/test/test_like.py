@@ -5,7 +5,6 @@ from pathlib import Path
 
 from lab.like import end_of, evaluate_like
 from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, differing, living, manifest, market
-from testing.harness import wait_until
 
 
 def test_a_run_stopped_by_hand_is_evaluated_up_to_its_last_record(tmp_path: Path) -> None:
@@ -16,7 +15,7 @@ def test_a_run_stopped_by_hand_is_evaluated_up_to_its_last_record(tmp_path: Path
         8, run={"duration_s": 0}, Strategy={"strategies": [{**KINDS, "path": str(file)}, CROSSOVER]}
     )
     with living(tmp_path, **settings) as live:
-        wait_until(lambda: any(p.stat().st_size > 5000 for p in tmp_path.glob("runs/*/trades.csv")), "fills")
+        live.trades_on()
         live.let_everybody_catch_up()
         assert live.process.stop(signal.SIGINT, PATIENCE_S) == 0, live.process.output
     run = live.run
