@@ -13,8 +13,9 @@ run: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(PYTEST) -m "not chaos and not soak" $(AT_ONCE)
 
-test-pure: $(VENV)/installed-dev  # the dashboard takes the plain path in any case: `make test` has it
-	ALGOSIM_PURE_PYTHON=1 $(PYTEST) --ignore-glob "Dashboard/test/*" -m "not chaos and not soak" $(AT_ONCE)
+# The dashboard, the documentation's blocks and the benchmarks take the same paths in any case: `make test` has them.
+test-pure: $(VENV)/installed-dev
+	ALGOSIM_PURE_PYTHON=1 $(PYTEST) --ignore-glob "Dashboard/test/*" --ignore tests/test_docs.py --ignore tests/test_benchmarks.py -m "not chaos and not soak" $(AT_ONCE)
 
 chaos: $(VENV)/installed-dev
 	$(PYTEST) -m chaos --timeout 3600

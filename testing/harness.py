@@ -19,6 +19,7 @@ from runtime.part import ONE_THREAD
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PATIENCE_S: Final = 30.0  # far beyond anything that works; a loaded machine is slow, not wrong
+LOOK_S: Final = 0.02  # between two looks at a condition that takes its time: looking costs, too
 PORTS: Final = range(20000, 30000)  # below the ephemeral range: nobody is given one of these by chance
 
 _held_ports: list[int] = []  # descriptors whose locks keep our ports ours until this process ends
@@ -31,12 +32,14 @@ class ConditionNotMet(AssertionError):
 def wait_until(condition: Callable[[], Any], what: str = "", patience: float = PATIENCE_S) -> Any:
     """Call `condition` until it is true; returns what it returned."""
     deadline = time.monotonic() + patience
+    pause = 0.005
     while True:
         if found := condition():
             return found
         if time.monotonic() > deadline:
             raise ConditionNotMet(f"not within {patience} s: {what or condition}")
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(1.2 * pause, LOOK_S)
 
 
 def free_port() -> int:

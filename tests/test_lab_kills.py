@@ -303,7 +303,6 @@ def test_nobody_in_the_room_hurts_who_trades_beside_them(tmp_path: Path) -> None
         6,
         run={"duration_s": 0},
         Gateway={"schedule": {"speed": 10}},  # 800 ticks a second
-        Recorder={"report": True},
         Strategy={"strategies": entries, "memory_mb": 512},
     )
     with living(tmp_path, **settings) as live:
