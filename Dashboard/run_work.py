@@ -42,7 +42,7 @@ def _compare(folders: Sequence[Path]) -> int:
     """Print the comparison as JSON; a seed that is hidden is not in it."""
     from Dashboard.run_downloads import hides_seed
     from lab.compare import compare_rows
-    from Recorder.run_files import NotARun
+    from Recorder.tables import NotARun
 
     try:
         found = compare_rows(folders)

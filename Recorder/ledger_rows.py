@@ -15,7 +15,7 @@ import msgspec
 
 from OrderManager import records
 from Recorder.csv_lines import numbers, quoted
-from Recorder.run_files import COLUMNS, POSITION
+from Recorder.tables import COLUMNS, POSITION
 from Recorder.writers import Retraced
 from trading_lib.fifo import Fifo
 from trading_lib.models import MANUAL, Account, Fill, Order, Report

@@ -16,9 +16,7 @@ from config import Config, ConfigError, load_config
 from OrderManager.journal import JournalError
 from Recorder.manifest import EVALUATION, NAME, read
 from Recorder.recording import MB, Recording, RecordingInUse
-from Recorder.refilling import NotRefilled, refilled
-from Recorder.report import write_report
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 from Recorder.tape_file import NotATape
 from runtime.part import EXIT_FAILED, EXIT_OK
 from runtime.reporting import FILES_ONLY, STATUS
@@ -57,6 +55,9 @@ def make_report(folder: Path, *, page: bool = True) -> Path:
         print(f"{fault}: the report is of what there is so far", file=sys.stderr)
     if not page:
         return folder / NAME
+    from Recorder.refilling import NotRefilled, refilled  # pandas takes its time: here, where it is needed
+    from Recorder.report import write_report
+
     try:
         fan: dict[str, Any] | None = refilled(folder, config)
     except NotRefilled as fault:

@@ -29,8 +29,8 @@ from Recorder import event_log, journal_feed, manifest, survey
 from Recorder.event_log import EventLog, EventLogState
 from Recorder.journal_feed import JournalFeed
 from Recorder.ledger_rows import Frontier, LedgerRows
-from Recorder.run_files import COLUMNS, POSITION
 from Recorder.survey import Survey, SurveyState
+from Recorder.tables import COLUMNS, POSITION
 from Recorder.tape_file import RECORD_BYTES, Records, TapeFile, tape_files
 from Recorder.writers import replace_file
 from trading_lib.models import Kind

@@ -32,7 +32,7 @@ HERE: Final = Path(__file__).resolve().parent
 
 
 def write_report(run_dir: str | Path, extra: Mapping[str, Any] | None = None) -> Path:
-    """Write `report.html` into a run's folder and return its path. Raises Recorder.run_files.NotARun and OSError.
+    """Write `report.html` into a run's folder and return its path. Raises Recorder.tables.NotARun and OSError.
 
     `extra` is the orders filled again at other latencies and costs (Recorder.report_reality), if there is one.
     """

@@ -5,7 +5,7 @@
     run = load_run("runs/20260102-143000-1")
     run.trades.groupby("symbol").commission.sum()
 
-| table | a row is | beside the columns of `COLUMNS` |
+| table | a row is | beside the columns of `Recorder.tables.COLUMNS` |
 |---|---|---|
 | `trades` | a fill | utc |
 | `matched_trades` | a FIFO match of a lot with an exit | entry_utc, exit_utc |
@@ -29,36 +29,12 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "trades": (
-        *("epoch", "ts", "strategy_id", "client_order_id", "symbol", "side", "qty", "price"),
-        *("commission", "slippage_bps", "latency_ms", "tag"),
-    ),
-    "matched_trades": (
-        *("epoch", "strategy_id", "symbol", "side", "qty", "entry_ts", "exit_ts"),
-        *("entry_price", "exit_price", "gross", "net"),
-    ),
-    "equity": (
-        *("epoch", "ts", "strategy_id", "cash", "last_price"),
-        *("unrealized", "realized", "commission", "equity"),
-    ),
-    "prices": ("epoch", "ts", "symbol", "price"),
-}
-INTEGERS: Final = frozenset({"epoch", "ts", "entry_ts", "exit_ts"})
-TEXTS: Final = frozenset({"strategy_id", "client_order_id", "symbol", "side", "tag"})
-MAY_BE_EMPTY: Final = frozenset({"last_price", "slippage_bps", "latency_ms"})
-TIMES: Final = ("ts", "entry_ts", "exit_ts")
-MONEY: Final = ("cash", "unrealized", "realized", "commission", "equity")
-POSITION: Final = "position_"  # + symbol: a column of `equity`
+from Recorder.tables import COLUMNS, INTEGERS, MAY_BE_EMPTY, MONEY, POSITION, SIGNS, TEXTS, TIMES, NotARun
+
 # From pandas 3.1 on floats are read exactly, and being told to is deprecated.
 EXACT: Final[Mapping[str, Any]] = (
     {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 )
-SIGNS: Final = frozenset({"manifest.json", "config.json", *(f"{name}.csv" for name in COLUMNS)})
-
-
-class NotARun(Exception):
-    """A path that is not a run's folder, or a file of it that cannot be read; the message says which and why."""
 
 
 class Run(msgspec.Struct, frozen=True, eq=False):

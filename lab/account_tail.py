@@ -7,7 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 
 TAILS: Final = (1 << 16, 1 << 20)  # bytes that are looked at, the second when the first has not everybody
 

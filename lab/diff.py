@@ -17,7 +17,7 @@ import numpy as np
 
 from Recorder import manifest
 from Recorder.report_text import instant
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 from Recorder.tape_file import TapeCursor
 from Recorder.writers import finished
 from trading_lib.models import Kind

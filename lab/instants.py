@@ -24,7 +24,8 @@ from lab.moments import Moment, moments, recorded_records
 from lab.onlooker import Performer, WatchedEngine, watch
 from lab.recorded_accounts import RecordedAccounts
 from OrderManager.journal import JournalError
-from Recorder.run_files import NotARun, Run, load_run
+from Recorder.run_files import Run, load_run
+from Recorder.tables import NotARun
 from Recorder.tape_file import NotATape
 from runtime.part import EXIT_OK
 from trading_lib.strategy_file import StrategyError

@@ -9,7 +9,7 @@ from lab.market import End
 from lab.subject import Subject
 from Recorder import manifest
 from Recorder.manifest import Known
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 from Recorder.tape_file import TapeCursor
 from runtime.versions import kept_version
 from trading_lib.models import Kind

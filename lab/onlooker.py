@@ -18,7 +18,7 @@ from lab.like import subject_like
 from lab.replay import Replay, room
 from lab.trial import Trial
 from Recorder import manifest
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 from Recorder.tape_file import TapeCursor
 from Strategy.trace import shown
 from trading_lib.engine import Engine

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from Recorder.run_files import POSITION, Run
+from Recorder.run_files import Run
+from Recorder.tables import POSITION
 
 
 class Account(NamedTuple):

@@ -24,7 +24,7 @@ from lab.history import read_histories
 from lab.interrupts import Patience, interruptible
 from lab.rehearsal import Difference, Rehearsal, Step
 from Recorder import manifest
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 from Recorder.tape_file import Records, TapeCursor
 from runtime.reporting import STATUS
 from trading_lib.control import read_actions

@@ -6,7 +6,8 @@ from typing import Any
 
 from lab.artefacts import SIGN as EVALUATION
 from lab.findings import Finding, error, ok, warning
-from Recorder.run_files import NotARun, load_run
+from Recorder.run_files import load_run
+from Recorder.tables import NotARun
 from runtime.versions import kept_version
 
 

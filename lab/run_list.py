@@ -14,7 +14,7 @@ import msgspec
 
 from lab.account_tail import last_money
 from Recorder.manifest import NAME as MANIFEST
-from Recorder.run_files import SIGNS, NotARun
+from Recorder.tables import SIGNS, NotARun
 from Recorder.tape_file import NotATape, TapeCursor
 from runtime.status_socket import goes_on
 from trading_lib.models import NS_PER_S

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from Recorder.run_files import COLUMNS, POSITION
+from Recorder.tables import COLUMNS, POSITION
 from trading_lib.models import Fill, Side
 from trading_lib.money import commission, slipped
 from trading_lib.portfolio import Portfolio

@@ -18,7 +18,8 @@ from Recorder.report_svg import axis
 from Recorder.report_text import exact, number
 from Recorder.report_timeline import DAY, S, Timeline, thinned
 from Recorder.report_trades import MOST, Arithmetic
-from Recorder.run_files import COLUMNS, NotARun, load_run
+from Recorder.run_files import load_run
+from Recorder.tables import COLUMNS, NotARun
 from Recorder.test.synthetic import COMMISSION, LATENCY, START, config, manifest, write_run, write_table
 
 VOID = {"meta", "link", "br"}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Recorder.run_files import COLUMNS, INTEGERS, TEXTS, NotARun, load_run
+from Recorder.run_files import load_run
+from Recorder.tables import COLUMNS, INTEGERS, TEXTS, NotARun
 from Recorder.test.synthetic import START, write_run, write_table
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

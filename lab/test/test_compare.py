@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lab import evaluate
 from lab.compare import MOST_POINTS, compare, compare_rows, equity_curve
-from Recorder.run_files import COLUMNS, NotARun, Run
+from Recorder.run_files import Run
+from Recorder.tables import COLUMNS, NotARun
 from trading_lib.models import NS_PER_S
 
 CROSSOVER = "strategies/sma_crossover/strategy.py"

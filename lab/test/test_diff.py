@@ -8,7 +8,7 @@ import pytest
 from lab import evaluate
 from lab.diff import diff
 from lab.test.live import KINDS
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 
 KEYS = {
     "symbols": ["AAPL", "MSFT"],

@@ -15,7 +15,7 @@ from lab.history import read_histories
 from lab.instants import instants
 from lab.replay import Replay, replay
 from lab.test.live import CROSSOVER, KINDS, PATIENCE_S, Live, living, market
-from Recorder.run_files import NotARun
+from Recorder.tables import NotARun
 from Recorder.tape_file import HEADER_BYTES, RECORD_BYTES
 from runtime.versions import PARAMS, kept_params
 from shared_memory_utils import MarketView

@@ -18,7 +18,8 @@ from lab import evaluate
 from lab.account_tail import LastMoney, last_money
 from lab.run_list import list_runs, summary
 from lab.summary import measured
-from Recorder.run_files import NotARun, load_run
+from Recorder.run_files import load_run
+from Recorder.tables import NotARun
 
 DATA = "data/market_data-1.csv"
 CROSSOVER = "strategies/sma_crossover/strategy.py"
