@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from runtime.part import ONE_THREAD
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -170,6 +172,22 @@ def running(arguments: list[str], folder: Path, env: Mapping[str, str] | None = 
         yield process
     finally:
         process.kill()
+
+
+def part_of(main: Process, part: str) -> psutil.Process | None:
+    """The process of a part (`OrderManager`) that a `main.py` has started; None when it does not run just now."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(main.pid).children():
+            with contextlib.suppress(psutil.Error):  # it has died
+                if any(argument.endswith(f"{part}/run.py") for argument in child.cmdline()):
+                    return child
+    return None
+
+
+def wait_for_part(main: Process, part: str) -> psutil.Process:
+    """The process of a part, once it runs."""
+    found: psutil.Process = wait_until(lambda: part_of(main, part), f"a process of {part}")
+    return found
 
 
 @contextlib.contextmanager

@@ -1,16 +1,23 @@
 """Killed again and again at random instants under load: what is lost is counted exactly, and nothing is left."""
 
-import os
 import random
 import signal
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from shared_memory_utils import RECORD_DTYPE, TapeReader, unlink_all
-from testing.harness import Process, running, segments, system_config, wait_until, write_config
+from testing.harness import (
+    PATIENCE_S,
+    Process,
+    running,
+    segments,
+    system_config,
+    wait_for_part,
+    wait_until,
+    write_config,
+)
 from trading_lib.models import Kind
 
 RATE = 20_000
@@ -22,13 +29,23 @@ class Follower:
 
     def __init__(self, name: str) -> None:
         self.reader = TapeReader(name)
-        self.records = np.empty(0, RECORD_DTYPE)
+        self._taken = bytearray()
 
     def read(self) -> int:
         """Take what is new; how many records there are now."""
         while packed := self.reader.take():
-            self.records = np.append(self.records, np.frombuffer(packed, RECORD_DTYPE))
-        return int(self.records.shape[0])
+            self._taken += packed
+        return len(self._taken) // RECORD_DTYPE.itemsize
+
+    @property
+    def records(self) -> np.ndarray:
+        """A copy of all that was taken."""
+        return np.frombuffer(bytes(self._taken), RECORD_DTYPE)
+
+    @property
+    def last_kind(self) -> int:
+        """Of the last record."""
+        return int(np.frombuffer(bytes(self._taken[-RECORD_DTYPE.itemsize :]), RECORD_DTYPE)["kind"][0])
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.chaos)])
@@ -54,7 +71,7 @@ def test_records_and_gaps_of_a_killed_order_book_add_up_to_what_was_sent(tmp_pat
                     goal = follower.read() + chance.randrange(1, RATE // 2)
                     wait_until(lambda goal=goal: follower.read() > goal, "records after a kill")  # type: ignore[misc]
                 assert gateway.stop() == 0
-                wait_until(lambda: follower.read() and follower.records["kind"][-1] == Kind.END, "END")
+                wait_until(lambda: follower.read() and follower.last_kind == Kind.END, "END")
                 assert book.stop() == 0
             assert segments(name) == []
     finally:
@@ -95,9 +112,9 @@ def test_every_part_killed_five_times_at_random_comes_back_every_time(tmp_path: 
         chance.shuffle(parts)
         for part in parts:
             size = log.stat().st_size
-            children = psutil.Process(main.pid).children()
-            (victim,) = (child for child in children if f"{part}/run.py" in " ".join(child.cmdline()))
-            os.kill(victim.pid, signal.SIGKILL)
+            victim = wait_for_part(main, part)
+            victim.kill()
+            victim.wait(PATIENCE_S)
             wait_until(lambda size=size: log.stat().st_size > size, "an order after the kill")  # type: ignore[misc]
             assert main.alive, main.output
         assert main.stop(signal.SIGINT) == 0

@@ -140,19 +140,19 @@ class Ordeal:
         self.more("restarts", psutil.Process(self.live.strategy("kinds")["pid"]).kill)
 
     def kill_the_zygote(self) -> None:
-        (zygote,) = self.live.child("Strategy/run.py").children()
+        (zygote,) = self.live.part("Strategy").children()
         self.more("restarts", zygote.kill)
 
     def kill_the_order_manager(self) -> None:
         before = self.live.parts()["order_manager"]["restarts"]
-        self.live.child("OrderManager/run.py").kill()
+        self.live.part("OrderManager").kill()
         wait_until(
             lambda: self.live.parts()["order_manager"]["restarts"] > before, "the OrderManager", PATIENCE_S
         )
 
     def kill_the_strategy(self) -> None:
         before = self.live.strategy("kinds")["pid"]
-        self.live.child("Strategy/run.py").kill()
+        self.live.part("Strategy").kill()
 
         def runs_again() -> bool:
             found = self.live.strategy("kinds")

@@ -13,7 +13,7 @@ import pytest
 
 from runtime.run_folder import read_token
 from runtime.status_socket import connect
-from testing.harness import Process, running, system_config, wait_until, write_config
+from testing.harness import Process, running, system_config, wait_for_part, wait_until, write_config
 
 EVERY_KIND = {"id": "kinds", "path": "testing/strategies/every_kind.py"}
 FAST_WALK = {"provider": "random_walk", "pace": {"ticks_per_s": 4000}, "schedule": {"dt_fixed_ms": 5}}
@@ -55,12 +55,8 @@ class System:
             answer: dict[str, Any] = json.loads(lines.readline())
             return answer
 
-    def child(self, script: str) -> psutil.Process:
-        return next(
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if script in " ".join(child.cmdline())
-        )
+    def part(self, name: str) -> psutil.Process:
+        return wait_for_part(self.process, name)
 
 
 @contextlib.contextmanager
@@ -166,18 +162,18 @@ def test_an_operator_cancels_an_order(tmp_path: Path) -> None:
 def test_a_strategy_that_was_killed_comes_back_with_its_position(tmp_path: Path) -> None:
     with trading(tmp_path) as live:
         wait_until(lambda: filled(live, 50) and live.lane("kinds")["positions"], "a position")
-        live.child("Strategy/run.py").kill()
+        live.part("Strategy").kill()
         wait_until(lambda: live.status()["strategy"]["restarts"] == 1, "a restart")
         wait_until(lambda: live.status()["strategy"].get("fills", 0) > 20, "fills of the new one")
         agreed(live)
-        wait_until(lambda: live.child("OrderManager/run.py"))
+        live.part("OrderManager")
         assert live.process.stop(signal.SIGINT) == 0
 
 
 def test_an_order_manager_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     with trading(tmp_path) as live:
         wait_until(lambda: filled(live, 50), "fills")
-        live.child("OrderManager/run.py").kill()
+        live.part("OrderManager").kill()
         live.process.wait_for("recovered")
         wait_until(lambda: live.status()["order_manager"]["restarts"] == 1, "its restart to be counted")
         before = live.outcomes().get("Filled", 0)

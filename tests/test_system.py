@@ -22,6 +22,7 @@ from testing.harness import (
     ROOT,
     Process,
     free_port,
+    part_of,
     read_available,
     running,
     segments,
@@ -231,10 +232,9 @@ def test_a_part_that_keeps_dying_ends_the_run_with_exit_code_1(tmp_path: Path) -
         def kill_again() -> bool:
             if not running_system.process.alive:
                 return True
-            for child in psutil.Process(running_system.process.pid).children():
-                with contextlib.suppress(psutil.Error):
-                    if "OrderManager" in " ".join(child.cmdline()):
-                        child.kill()
+            if order_manager := part_of(running_system.process, "OrderManager"):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    order_manager.kill()
             return False
 
         wait_until(kill_again, "main.py gives up")

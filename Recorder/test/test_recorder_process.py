@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import json
-import os
 import random
 import re
 import resource
@@ -25,7 +24,7 @@ from Recorder.run_files import load_run
 from Recorder.tape_file import HEADER_BYTES
 from runtime.reporting import write_report
 from shared_memory_utils import RECORD, Entry, SharedPriceBook, TapeWriter
-from testing.harness import Process, running, system_config, wait_until, write_config
+from testing.harness import Process, part_of, running, system_config, wait_for_part, wait_until, write_config
 from trading_lib.models import Kind, Report
 from trading_lib.portfolio import Portfolio
 
@@ -229,17 +228,9 @@ class System:
     def wait_for_fills(self, count: int) -> None:
         wait_until(lambda: self.manifest().get("fills", 0) >= count, f"{count} fills recorded", 60)
 
-    def pid(self, part: str) -> int | None:
-        """The process id of a part."""
-        for child in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.Error):
-                if any(argument.endswith(f"{part}/run.py") for argument in child.cmdline()):
-                    return int(child.pid)
-        return None
-
     def kill(self, part: str) -> None:
         """SIGKILL a part, once it runs."""
-        os.kill(wait_until(lambda: self.pid(part), f"a process of {part}"), signal.SIGKILL)
+        wait_for_part(self.process, part).kill()
 
 
 @contextlib.contextmanager
@@ -331,9 +322,9 @@ def test_a_recorder_that_keeps_dying_is_done_without_and_the_run_goes_on(tmp_pat
         live.wait_for_fills(1)
 
         def kill_again() -> bool:
-            if pid := live.pid("Recorder"):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            if recorder := part_of(live.process, "Recorder"):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    recorder.kill()
             return "the run goes on WITHOUT IT" in live.process.output
 
         wait_until(kill_again, "the supervisor gives up", 60)

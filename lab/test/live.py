@@ -13,7 +13,15 @@ import psutil
 
 from runtime.run_folder import read_token
 from runtime.status_socket import connect
-from testing.harness import Process, deep_update, running, system_config, wait_until, write_config
+from testing.harness import (
+    Process,
+    deep_update,
+    running,
+    system_config,
+    wait_for_part,
+    wait_until,
+    write_config,
+)
 
 KINDS = {"id": "kinds", "path": "testing/strategies/every_kind.py"}
 CROSSOVER = {"id": "crossover", "path": "strategies/sma_crossover/strategy.py"}
@@ -95,16 +103,15 @@ class Live:
             print(json.dumps(action), file=lines, flush=True)
             assert json.loads(lines.readline())["ok"]
 
-    def child(self, script: str) -> psutil.Process:
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if script in " ".join(child.cmdline()))
+    def part(self, name: str) -> psutil.Process:
+        return wait_for_part(self.process, name)
 
     def let_everybody_catch_up(self) -> None:
         """Nobody has longer than a second or two for what is left when it is told to stop.
 
         The Recorder runs where nobody else wants to, and that may be never.
         """
-        gateway, recorder = self.child("Gateway/run.py"), self.child("Recorder/run.py")
+        gateway, recorder = self.part("Gateway"), self.part("Recorder")
         if hasattr(os, "SCHED_IDLE"):
             with contextlib.suppress(PermissionError):
                 os.sched_setscheduler(recorder.pid, os.SCHED_OTHER, os.sched_param(0))

@@ -51,7 +51,7 @@ def everything(live: Live, file: Path) -> None:
     live.trades_on()
     live.act(action="costs", strategy="kinds", slippage_bps=5, latency_ms=20)
     live.trades_on()
-    live.child("OrderManager/run.py").kill()
+    live.part("OrderManager").kill()
     wait_until(lambda: live.parts()["order_manager"]["restarts"] == 1, "the OrderManager again")
     live.trades_on()
     psutil.Process(live.strategy("kinds")["pid"]).kill()
@@ -62,7 +62,7 @@ def everything(live: Live, file: Path) -> None:
 
 def and_the_whole_strategy(live: Live, file: Path) -> None:
     everything(live, file)
-    live.child("Strategy/run.py").kill()
+    live.part("Strategy").kill()
     wait_until(lambda: live.parts()["strategy"]["restarts"] == 1, "the Strategy again")
     wait_until(lambda: live.strategy("kinds").get("params") == {"rate": 0.1}, "its parameters again")
 
@@ -116,8 +116,8 @@ def test_records_that_come_behind_a_strategys_end_are_said_and_expected_of_nobod
     settings = market(4, run={"duration_s": 0}, Gateway={"schedule": {"speed": 20}})
     with living(tmp_path, **settings) as live:
         live.trades_on()
-        book, strategy = live.child("OrderBook/run.py"), live.child("Strategy/run.py")
-        order_manager = live.child("OrderManager/run.py")
+        book, strategy = live.part("OrderBook"), live.part("Strategy")
+        order_manager = live.part("OrderManager")
         with closing(MarketView(live.tree["OrderBook"]["shared_memory_name"])) as source:
             book.suspend()
             sent = live.parts()["gateway"]["ticks"]
