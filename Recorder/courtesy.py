@@ -27,25 +27,27 @@ class Courtesy:
         self.starved = 0  # times
         self._warn, self._waited_for = warn, waited
         self._hurries = self._warned = False
-        self._since, self._waited = time.monotonic(), waited()
+        self._begin_window()
 
     def give_way(self) -> None:
         """From now on others go first."""
+        self._hurries = False
         in_nobodys_way()
+        self._begin_window()
+
+    def _begin_window(self) -> None:
+        self._since, self._waited = time.monotonic(), self._waited_for()
 
     def look(self, *, caught_up: bool) -> None:
         """To be called in every round."""
-        now = time.monotonic()
-        window = now - self._since
-        if self._hurries and caught_up:
-            self._hurries = False
-            in_nobodys_way()
-        if window < WINDOW_S:
-            return
-        waited = self._waited_for()
-        if not caught_up and not self._hurries and waited - self._waited > STARVED * window:
-            self._leave()
-        self._since, self._waited = now, waited
+        window = time.monotonic() - self._since
+        if self._hurries:
+            if caught_up:
+                self.give_way()
+        elif window >= WINDOW_S:
+            if not caught_up and self._waited_for() - self._waited > STARVED * window:
+                self._leave()
+            self._begin_window()
 
     def _leave(self) -> None:
         self.starved += 1

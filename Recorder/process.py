@@ -121,7 +121,8 @@ class RecorderProcess:
             try:
                 copied = self._copy(source, recording)
                 followed = self._follow(recording, busy=copied >= BUSY)
-                self._courtesy.look(caught_up=followed and source.lag < BUSY)
+                if not self._part.stopping:  # then main.py has the say
+                    self._courtesy.look(caught_up=followed and source.lag < BUSY)
             except (OSError, NotATape) as fault:
                 self._stop(fault)
                 return
@@ -141,10 +142,10 @@ class RecorderProcess:
         until = time.monotonic() + ROUND_S
         for piece in range(BUSY_PIECES if few else SMALL_PIECES + LARGE_PIECES):
             rest = self._rest if piece < SMALL_PIECES else None
-            if self._part.stopping or not recording.step(rest=rest):
-                return True
-            if time.monotonic() > until:
+            if self._part.stopping or time.monotonic() > until:
                 break
+            if not recording.step(rest=rest):
+                return True
         return False
 
     @staticmethod

@@ -1,4 +1,6 @@
-"""What the tables of a run's folder are called, and their columns; what they hold, `run_files` says.
+"""What is in a run's folder: its tables and their columns, and what a folder without them is.
+
+What the columns hold, `run_files` says.
 
 By themselves, because who writes a run needs no pandas, and that takes longer to import than all else.
 """

@@ -18,6 +18,7 @@ import psutil
 from config import is_override
 from runtime.loop import EventLoop
 from runtime.part import LINK_FD, ONE_THREAD, RUN_ID
+from runtime.scheduling import like_everybody
 
 CRASH_LIMIT: Final = 5  # crashes in a row …
 CRASH_WINDOW_S: Final = 30.0  # … each within so long of the start before it: then it keeps dying
@@ -237,9 +238,9 @@ class Child:
 
     def hurry(self) -> None:
         """Let it run like everybody else, whatever class it has put itself in; where we may not, it stays there."""
-        if self._process is not None and hasattr(os, "sched_setscheduler"):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.sched_setscheduler(self._process.pid, os.SCHED_OTHER, os.sched_param(0))
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                like_everybody(self._process.pid)
 
     def kill(self) -> None:
         """End the process, whatever it does, and wait until it is gone: only then its locks are free."""

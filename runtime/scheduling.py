@@ -51,11 +51,14 @@ def in_nobodys_way() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
 
 
-def like_everybody() -> bool:
-    """Leave the idle class; False where a process may not without privileges."""
+def like_everybody(pid: int = 0) -> bool:
+    """Have a process, or this one, leave the idle class; False where that takes privileges that we lack.
+
+    Raises ProcessLookupError.
+    """
     if hasattr(os, "SCHED_IDLE"):
         try:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
         except PermissionError:
             return False
     return True

@@ -1,8 +1,9 @@
 """A Recorder on a processor that somebody else never leaves."""
 
 import contextlib
-import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,41 +12,31 @@ import pytest
 
 from Recorder.courtesy import HOPELESS, Courtesy
 from Recorder.test.test_recorder_process import market
-from runtime.scheduling import in_nobodys_way, like_everybody
-from testing.harness import wait_until
+from testing.harness import ROOT, running, wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="no idle class in this scheduler")
 
 
-def _spin(cpu: int) -> None:
-    os.sched_setaffinity(0, {cpu})
-    while True:
-        pass
+SPIN = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); print('spinning', flush=True)\nwhile True: pass"
+LEAVE = """
+import sys
+from runtime.scheduling import in_nobodys_way, like_everybody
+in_nobodys_way()
+sys.exit(not like_everybody())
+"""
 
 
 @contextlib.contextmanager
-def never_left(cpu: int) -> Iterator[None]:
+def never_left(cpu: int, folder: Path) -> Iterator[None]:
     """A processor that somebody else is always at work on."""
-    spinner = multiprocessing.get_context("spawn").Process(target=_spin, args=(cpu,), daemon=True)
-    spinner.start()
-    wait_until(lambda: psutil.Process(spinner.pid).cpu_times().user > 0.2, "it spins")
-    try:
+    with running(["-c", SPIN, str(cpu)], folder) as spinner:
+        spinner.wait_for("spinning")
         yield
-    finally:
-        spinner.kill()
-        spinner.join()
-
-
-def _may_leave_the_idle_class() -> None:
-    in_nobodys_way()
-    os._exit(0 if like_everybody() else 1)
 
 
 def permitted() -> bool:
-    asked = multiprocessing.get_context("fork").Process(target=_may_leave_the_idle_class)
-    asked.start()
-    asked.join()
-    return asked.exitcode == 0
+    """Whether a process may leave the idle class here."""
+    return subprocess.run([sys.executable, "-c", LEAVE], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_starved_recorder_leaves_the_idle_class_until_it_has_caught_up(tmp_path: Path) -> None:
@@ -63,7 +54,7 @@ def test_a_starved_recorder_leaves_the_idle_class_until_it_has_caught_up(tmp_pat
             place.write(5)  # some 1,000 a second
             return os.sched_getscheduler(recorder.pid) == os.SCHED_OTHER
 
-        with never_left(cpu):
+        with never_left(cpu, tmp_path):
             wait_until(left, "it leaves the idle class")
             place.wait_for_records(place.tape.tail)
         wait_until(
@@ -90,3 +81,16 @@ def test_who_waits_with_nothing_to_do_is_not_starved(monkeypatch: pytest.MonkeyP
     courtesy = Courtesy(lambda _: None, lambda: float(next(waited)))
     courtesy.look(caught_up=True)
     assert courtesy.starved == 0
+
+
+def test_a_new_run_begins_in_nobodys_way_and_may_be_starved_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("Recorder.courtesy.like_everybody", lambda: True)
+    monkeypatch.setattr("Recorder.courtesy.in_nobodys_way", lambda: None)
+    monkeypatch.setattr("Recorder.courtesy.WINDOW_S", 0.0)
+    waited = iter(range(0, 10_000, 100))
+    courtesy = Courtesy(lambda _: None, lambda: float(next(waited)))
+    for _ in range(2):
+        courtesy.look(caught_up=False)
+        courtesy.look(caught_up=False)  # it hurries already
+        courtesy.give_way()
+    assert courtesy.starved == 2

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import psutil
 
 from runtime.run_folder import read_token
+from runtime.scheduling import like_everybody
 from runtime.status_socket import connect
 from testing.harness import (
     Process,
@@ -112,9 +112,7 @@ class Live:
         The Recorder runs where nobody else wants to, and that may be never.
         """
         gateway, recorder = self.part("Gateway"), self.part("Recorder")
-        if hasattr(os, "SCHED_IDLE"):
-            with contextlib.suppress(PermissionError):
-                os.sched_setscheduler(recorder.pid, os.SCHED_OTHER, os.sched_param(0))
+        like_everybody(recorder.pid)
         gateway.suspend()
         try:
             wait_until(self._nobody_is_behind, "all records to be taken by everybody", PATIENCE_S)
